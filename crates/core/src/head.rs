@@ -1,0 +1,118 @@
+//! `head.json`: who leads, what is wanted, what must never run again. One object an environment, changed by swaps.
+
+use crate::ids::{DeploymentId, InstanceId, MigrationId, Term, Version, WriteId};
+use crate::policy::Policy;
+use crate::record::Word;
+use crate::release::ReleaseRef;
+use crate::time::Wall;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The form of [`Head`] that this version writes.
+pub const HEAD_FORM: u32 = 1;
+
+/// Who leads, what is wanted, what must never run again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// The form of this document; readers refuse one they do not know.
+    pub form: u32,
+    /// Marks the write.
+    pub write: WriteId,
+    /// Raised by each taking of the lease and each start of a deployment.
+    pub term: Term,
+    /// Who coordinates.
+    pub lease: Option<Lease>,
+    /// The deployment that runs; it may not have a record yet.
+    pub current: Option<Current>,
+    /// The release that newcomers take.
+    pub newcomers: Option<ReleaseRef>,
+    /// The last release that a fleet proved.
+    pub proven: Option<ReleaseRef>,
+    /// Releases that must not start: the schema has moved on.
+    #[serde(default)]
+    pub forbidden: BTreeSet<Version>,
+    /// Migrations that were applied, each with the deployment that did.
+    #[serde(default)]
+    pub applied: BTreeMap<MigrationId, DeploymentId>,
+    /// Words of operators that the coordinator has not yet taken up, at most one of a kind.
+    #[serde(default)]
+    pub words: Vec<Word>,
+    /// What was done to the world and has to be taken back.
+    #[serde(default)]
+    pub debts: BTreeSet<Debt>,
+}
+
+/// Who coordinates. It expires only in the eyes of a watcher who has seen `beat` unchanged for long enough.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// The instance whose agent coordinates.
+    pub holder: InstanceId,
+    /// Raised by each renewal.
+    pub beat: u64,
+}
+
+/// The deployment that runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Current {
+    /// Its id, and its record's name.
+    pub id: DeploymentId,
+    /// What was asked for: the record begins from it.
+    pub request: Request,
+}
+
+/// What an operator asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// The release to move to.
+    pub to: ReleaseRef,
+    /// How.
+    pub policy: Policy,
+    /// Who asked.
+    pub by: String,
+    /// When, by the clock of the machine that was asked.
+    pub at: Wall,
+    /// The first deployment of an environment, or the operator's word, has nothing to go back to.
+    pub from: Option<ReleaseRef>,
+    /// The same request sent twice is one deployment.
+    pub idempotency: Option<String>,
+}
+
+/// Something that cannot be fenced and has to be taken back by whoever comes next.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Debt {
+    /// This instance is protected from being ended.
+    Protected(InstanceId),
+}
+
+impl Head {
+    /// The head of an environment in which nothing ever happened.
+    #[must_use]
+    pub fn first(write: WriteId) -> Self {
+        Self {
+            form: HEAD_FORM,
+            write,
+            term: Term(0),
+            lease: None,
+            current: None,
+            newcomers: None,
+            proven: None,
+            forbidden: BTreeSet::new(),
+            applied: BTreeMap::new(),
+            words: Vec::new(),
+            debts: BTreeSet::new(),
+        }
+    }
+
+    /// Whether `release` may run (rule 3).
+    #[must_use]
+    pub fn allows(&self, release: &ReleaseRef) -> bool {
+        !self.forbidden.contains(&release.version)
+    }
+}
+
+/// Where `head.json` of an environment is.
+#[must_use]
+pub fn head_key(environment: &crate::ids::Environment) -> String {
+    format!("{environment}/head.json")
+}

@@ -1,0 +1,1 @@
+//! Decides what a fleet does next; the only place that does.

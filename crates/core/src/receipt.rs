@@ -1,0 +1,124 @@
+//! What was measured of a deployment, kept in its record, printed by the CLI and drawn on the page.
+
+use crate::time::{Millis, Wall};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A span of wall time on one machine's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// Its first moment.
+    pub from: Wall,
+    /// Its last.
+    pub to: Wall,
+}
+
+/// Requests by outcome, counted at the end of the answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requests {
+    /// All that ended in the window.
+    pub total: u64,
+    /// Of those, ended by a status that the app did not send, a reset, a cut or a time-out.
+    pub failed: u64,
+    /// Of the failed, those of which nobody can say whether the app acted on them.
+    pub outcome_unknown: u64,
+    /// WebSockets and streams ended at the drain's deadline, by design; not failed.
+    pub ended_by_design: u64,
+    /// Clients that left while their request was held: our failure, and in `failed` too.
+    pub left_while_held: u64,
+    /// Refused with 503 because a hold was full or too long; in `failed` too.
+    pub refused: u64,
+}
+
+/// Requests that waited.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// How many.
+    pub count: u64,
+    /// The longest wait.
+    pub longest_ms: u64,
+}
+
+/// The 99th percentile of the time from a request's arrival to the end of its answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Percentile {
+    /// In the minute before the deployment, or what there was of it.
+    pub before: Option<u64>,
+    /// From its start to its end.
+    pub during: Option<u64>,
+}
+
+/// What one source saw.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// What it counted.
+    pub requests: Requests,
+    /// The longest time without a good answer between two requests (prober), or without any (gates).
+    pub longest_gap_ms: u64,
+    /// Milliseconds at the 50th percentile.
+    pub p50_ms: Percentile,
+    /// Milliseconds at the 99th percentile.
+    pub p99_ms: Percentile,
+    /// What waited.
+    pub held: Held,
+    /// Requests that came although the balancer had said that none would.
+    pub late: u64,
+    /// Spans that it did not see. Any makes the verdict "not measured".
+    pub missing: Vec<Window>,
+}
+
+/// Every source, by name: `gates`, `prober`. They are never summed.
+pub type Sources = BTreeMap<String, Source>;
+
+/// Whether the promise held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Every source is whole and none saw a failed request.
+    Kept,
+    /// A source saw a failed request.
+    Broken,
+    /// A source has a hole, or saw no request at all.
+    NotMeasured,
+}
+
+/// What a deployment did to the users' requests. The same document everywhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Whether the promise held.
+    pub verdict: Verdict,
+    /// As the gates counted them.
+    pub requests: Requests,
+    /// What waited at the gates.
+    pub held: Held,
+    /// As the prober saw it.
+    pub longest_gap_ms: u64,
+    /// As the gates measured it.
+    pub p99_ms: Percentile,
+    /// The fewest instances that were in service at once.
+    pub lowest_in_service: u32,
+    /// From the operator's request to the end.
+    pub duration_ms: u64,
+    /// Time in each state, in the order in which they were entered.
+    pub phases: Vec<(String, Millis)>,
+    /// Bytes fetched beside bytes of the release, over all instances.
+    pub bytes: Option<(u64, u64)>,
+    /// Each source's own figures.
+    pub sources: Sources,
+}
+
+impl Receipt {
+    /// The verdict that `sources` allow. An empty sample, or a hole, is never a pass.
+    #[must_use]
+    pub fn verdict(sources: &Sources) -> Verdict {
+        if sources.values().any(|s| s.requests.failed > 0) {
+            Verdict::Broken
+        } else if sources.is_empty()
+            || sources.values().any(|s| s.requests.total == 0 || !s.missing.is_empty())
+        {
+            Verdict::NotMeasured
+        } else {
+            Verdict::Kept
+        }
+    }
+}

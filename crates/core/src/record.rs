@@ -1,0 +1,205 @@
+//! A deployment's record: what was decided, before it was sent. Written by the coordinator alone.
+
+use crate::deployment::State;
+use crate::ids::{DeploymentId, Environment, Fence, HoldId, InstanceId, Rev, Term, WriteId, Zone};
+use crate::instance::{Outcome, Problem, Run};
+use crate::order::Task;
+use crate::policy::Policy;
+use crate::receipt::Receipt;
+use crate::release::{Migration, ReleaseRef};
+use crate::time::{Millis, Wall};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The form of [`Record`] that this version writes.
+pub const RECORD_FORM: u32 = 1;
+
+/// The most lines of its own story that a record keeps.
+pub const LONGEST_STORY: usize = 200;
+
+/// A deployment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The form of this document.
+    pub form: u32,
+    /// Marks the write.
+    pub write: WriteId,
+    /// The coordinator's term when it was written.
+    pub term: Term,
+    /// Raised by each write.
+    pub rev: Rev,
+    /// Its id.
+    pub id: DeploymentId,
+    /// Of which environment.
+    pub environment: Environment,
+    /// The release before, if there was one.
+    pub from: Option<ReleaseRef>,
+    /// The release to move to.
+    pub to: ReleaseRef,
+    /// How.
+    pub policy: Policy,
+    /// Who asked.
+    pub by: String,
+    /// When they asked.
+    pub at: Wall,
+    /// Where it is.
+    pub state: State,
+    /// Why it is there, as a sentence that a person can act on.
+    pub because: String,
+    /// What it waits for now; a few sentences.
+    #[serde(default)]
+    pub waiting: Vec<String>,
+    /// Every instance that it has to do with.
+    pub instances: BTreeMap<InstanceId, Entry>,
+    /// The hold, from `holding` on.
+    pub hold: Option<HoldId>,
+    /// The migration that the new release brings, if it was not applied before.
+    pub migration: Option<Migration>,
+    /// Its runs, oldest first. The last one decides.
+    #[serde(default)]
+    pub runs: Vec<RunEntry>,
+    /// Whether an operator asked for its end.
+    pub aborting: bool,
+    /// Whether the new release was proven by a first batch.
+    pub proven: bool,
+    /// Time in each state so far, with the time at which it was entered.
+    pub phases: Vec<PhaseEntry>,
+    /// The fewest instances that were in service at once.
+    pub lowest_in_service: Option<u32>,
+    /// What happened, for people; the oldest lines go first.
+    pub story: Vec<Line>,
+    /// What was measured; written at the end.
+    pub receipt: Option<Receipt>,
+}
+
+/// When a state was entered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhaseEntry {
+    /// Which.
+    pub state: State,
+    /// When, by the coordinator's clock.
+    pub at: Wall,
+    /// How long it lasted, once it is over; measured by the coordinator's monotonic clock where one saw it all.
+    pub lasted: Option<Millis>,
+}
+
+/// One line of the story.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// When, by the coordinator's clock.
+    pub at: Wall,
+    /// A past fact.
+    pub what: String,
+}
+
+/// What the record says of one instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Where it is.
+    pub zone: Zone,
+    /// What it ran when it was first seen.
+    pub before: Option<ReleaseRef>,
+    /// Whether it was out of service before it was touched: then it is neither failure nor proof.
+    pub ill_before: bool,
+    /// The last thing that it was granted, and at which revision.
+    pub granted: Option<Grant>,
+    /// How far it is.
+    pub progress: Progress,
+    /// Whether an update to the new release was granted at any time: a rollback touches these alone.
+    pub touched: bool,
+    /// What is wrong with it.
+    pub problem: Option<Problem>,
+}
+
+/// What was granted to an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// At which fence; the order carries the same.
+    pub fence: Fence,
+    /// What.
+    pub task: Task,
+}
+
+/// How far an instance is in a deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Progress {
+    /// Nothing was asked of it yet.
+    Untouched,
+    /// The release is on its disk.
+    Staged,
+    /// It is being updated.
+    Updating,
+    /// It is in service on the new release.
+    Done,
+    /// It is being taken back.
+    GoingBack,
+    /// It is in service on the old release again.
+    Back,
+    /// It did not get there.
+    Failed,
+    /// The fleet says that it ended.
+    Gone,
+}
+
+/// One run of the migration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunEntry {
+    /// Who runs it.
+    pub runner: InstanceId,
+    /// What.
+    pub run: Run,
+    /// The fence of the grant.
+    pub fence: Fence,
+    /// How it ended, once known.
+    pub outcome: Option<Outcome>,
+}
+
+/// What an operator says to a running deployment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Word {
+    /// To which deployment.
+    pub deployment: DeploymentId,
+    /// What.
+    pub what: Say,
+    /// Who said it.
+    pub by: String,
+    /// When.
+    pub at: Wall,
+}
+
+/// The words that there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Say {
+    /// Finish what was granted; grant nothing more.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Go back.
+    Abort,
+    /// The migration whose outcome is not known was applied.
+    MigrationApplied,
+    /// It was not.
+    MigrationNotApplied,
+    /// Run it again.
+    MigrationRunAgain,
+}
+
+/// Where a deployment's record is.
+#[must_use]
+pub fn record_key(environment: &Environment, id: &DeploymentId) -> String {
+    format!("{environment}/deployments/{id}.json")
+}
+
+/// Where the announcements are.
+#[must_use]
+pub fn instances_prefix(environment: &Environment) -> String {
+    format!("{environment}/instances/")
+}
+
+/// Where an instance announces itself.
+#[must_use]
+pub fn instance_key(environment: &Environment, id: &InstanceId) -> String {
+    format!("{environment}/instances/{id}.json")
+}
