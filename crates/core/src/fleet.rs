@@ -18,6 +18,10 @@ pub struct Members {
     pub members: BTreeMap<InstanceId, Member>,
     /// Instances that are known to have ended.
     pub gone: BTreeSet<InstanceId>,
+    /// Whether the engine knows every instance that ever was (it made their ids itself): then one that it does not
+    /// list has ended.
+    #[serde(default)]
+    pub complete: bool,
 }
 
 /// One instance, as the engine and the balancer know it.
@@ -59,6 +63,8 @@ pub struct Observation {
     pub seen: BTreeMap<InstanceId, Seen>,
     /// Instances that the engine says have ended.
     pub gone: BTreeSet<InstanceId>,
+    /// Whether an instance that the engine does not list has ended ([`Members::complete`]).
+    pub complete: bool,
     /// Who had announced itself when the store was listed after `sealing` was written; `None` before.
     pub announced: Option<BTreeSet<InstanceId>>,
     /// How long an instance may be silent before it counts as out of service.
@@ -76,6 +82,13 @@ impl Seen {
 }
 
 impl Observation {
+    /// Whether the fleet (not silence) says that `id` has ended.
+    #[must_use]
+    pub fn is_gone(&self, id: &InstanceId) -> bool {
+        let listed = self.seen.get(id).is_some_and(|seen| seen.member.is_some());
+        self.gone.contains(id) || (self.complete && !listed)
+    }
+
     /// The instances that are in service.
     #[must_use]
     pub fn in_service(&self) -> BTreeSet<InstanceId> {

@@ -34,6 +34,9 @@ pub struct Head {
     /// Migrations that were applied, each with the deployment that did.
     #[serde(default)]
     pub applied: BTreeMap<MigrationId, DeploymentId>,
+    /// Versions that were deployed since the last breaking migration: the next one forbids them.
+    #[serde(default)]
+    pub deployed: BTreeSet<Version>,
     /// Words of operators that the coordinator has not yet taken up, at most one of a kind.
     #[serde(default)]
     pub words: Vec<Word>,
@@ -99,6 +102,7 @@ impl Head {
             proven: None,
             forbidden: BTreeSet::new(),
             applied: BTreeMap::new(),
+            deployed: BTreeSet::new(),
             words: Vec::new(),
             debts: BTreeSet::new(),
         }

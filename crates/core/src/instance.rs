@@ -67,6 +67,8 @@ pub struct View {
     pub running: bool,
     /// The fence of the last order that it carried out to its end.
     pub done: Fence,
+    /// Whether it has served since that order for as long as the order wanted as proof.
+    pub steady: bool,
     /// Releases that are complete and verified on its disk.
     pub staged: BTreeSet<ReleaseRef>,
     /// What its gate does.
@@ -161,8 +163,11 @@ pub enum Goal {
         /// The order.
         task: Task,
     },
-    /// Sealed: starts and opens by order only, whatever happens.
-    Sealed,
+    /// Sealed: starts and opens by order only, as long as this deployment runs.
+    Sealed {
+        /// Which.
+        deployment: DeploymentId,
+    },
 }
 
 /// A migration that was granted to this instance.

@@ -90,6 +90,9 @@ pub struct Limits {
     pub leave: bool,
     /// What may wait at its gate meanwhile.
     pub hold: HoldLimits,
+    /// After it was let in, it must serve for so long before it counts as proven; a death or a failed check in that
+    /// time is a failure of the release.
+    pub prove: Millis,
 }
 
 /// An instance's answer to a greeting or an order.

@@ -107,6 +107,9 @@ pub struct Entry {
     pub progress: Progress,
     /// Whether an update to the new release was granted at any time: a rollback touches these alone.
     pub touched: bool,
+    /// Whether it served long enough on the new release to count as proof.
+    #[serde(default)]
+    pub steady: bool,
     /// What is wrong with it.
     pub problem: Option<Problem>,
 }

@@ -122,7 +122,8 @@ pub trait Gate {
     /// Begins a hold, or renews the one with the same id: new requests wait, those inside go on. It lapses by
     /// itself, into the running app, when not renewed in time.
     async fn hold(&self, hold: &Hold) -> Result<(), GateError>;
-    /// Waits until nothing is in flight, or until `within` has passed.
+    /// Waits until nothing is in flight, or until `within` has passed. While the gate is open: nothing in the apps
+    /// that it no longer sends to (after a [`Gate::switch`]).
     async fn idle(&self, within: Millis) -> Result<Idle, GateError>;
     /// Turns the living hold `id` into a seal, which ends by order only. Sealing what is sealed is done at once;
     /// without a hold (`None`) only a gate that has no upstream can be sealed.

@@ -6,6 +6,7 @@ use everup_core::instance::View;
 use everup_core::order::{Ack, Order};
 use everup_core::record::{Say, Word};
 use everup_core::status::Status;
+use everup_core::time::Millis;
 use futures_channel::{mpsc, oneshot};
 
 /// The most calls that wait in an inbox; a sender waits when it is full.
@@ -37,6 +38,14 @@ pub enum Call {
         /// Where the answer goes; dropped by a caller that gives up.
         reply: oneshot::Sender<View>,
     },
+    /// The fleet's engine is about to end this instance: leave the balancer, drain, stop the app. The procedure
+    /// ends after it has answered.
+    Retire {
+        /// Requests in flight get so long.
+        within: Millis,
+        /// Told when no app runs any more.
+        reply: oneshot::Sender<()>,
+    },
 }
 
 /// A call to the part of the agent that can coordinate.
@@ -62,6 +71,8 @@ pub enum Command {
     },
     /// Head changed: look now.
     Poke,
+    /// Somebody wants to see the fleet: keep the board fresh for a while, though no deployment runs.
+    Look,
 }
 
 /// Why a command was refused. Nothing was changed.
