@@ -3,7 +3,12 @@
 //! A gate is the instance's own proxy, or its slot in the embedded balancer; both run the same machine, and so
 //! does the simulation.
 
+mod balancer;
+mod door;
 pub mod machine;
+mod queue;
+#[cfg(test)]
+mod tests;
 
 use crate::ids::{Fence, HoldId, StartId};
 use crate::time::Millis;
@@ -123,7 +128,10 @@ pub struct Counts {
     pub passing: Passing,
     /// Requests inside the app.
     pub in_flight: u32,
-    /// Of those, streams and upgraded connections.
+    /// Of those, the ones inside upstreams before the present one: after a switch, what the old app still does.
+    #[serde(default)]
+    pub former: u32,
+    /// Of those in flight, streams and upgraded connections.
     pub streams: u32,
     /// Requests that wait.
     pub waiting: u32,
