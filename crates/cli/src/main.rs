@@ -1,1 +1,5 @@
-fn main() {}
+//! `everup`.
+
+fn main() -> std::process::ExitCode {
+    everup_cli::main()
+}

@@ -1,0 +1,17 @@
+//! `everup doctor`: looks for what is wrong with this machine, the settings and the fleet.
+
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+/// Arguments of `everup doctor`.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Runs the command.
+///
+/// # Errors
+/// With what was wanted and what happened.
+pub fn run(_args: &Args, _context: &Context) -> Result<Exit, Failure> {
+    Err(Failure::new(Exit::Internal, "`everup doctor` could not run", "it is not built yet"))
+}

@@ -1,0 +1,66 @@
+//! The command line: the only place where everything meets. Arguments, settings, one file a command, and the one
+//! place that prints.
+
+pub mod args;
+pub mod cmd;
+pub mod config;
+pub mod context;
+pub mod exit;
+pub mod failure;
+pub mod output;
+
+use args::{Args, Command};
+use clap::Parser;
+use context::Context;
+use exit::Exit;
+use failure::Failure;
+use std::process::ExitCode;
+
+/// The whole program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    talk(args.global.verbose);
+    let exit = match Context::new(&args.global) {
+        Ok(context) => run(&args.command, &context).unwrap_or_else(|failure| {
+            context.out.failure(&failure);
+            failure.exit
+        }),
+        Err(failure) => output::last_words(&failure),
+    };
+    ExitCode::from(exit.code())
+}
+
+fn run(command: &Command, context: &Context) -> Result<Exit, Failure> {
+    match command {
+        Command::Init(args) => cmd::init::run(args, context),
+        Command::Up(args) => cmd::up::run(args, context),
+        Command::Down(args) => cmd::down::run(args, context),
+        Command::Publish(args) => cmd::publish::run(args, context),
+        Command::Deploy(args) => cmd::deploy::run(args, context),
+        Command::Status(args) => cmd::status::run(args, context),
+        Command::Versions(args) => cmd::versions::run(args, context),
+        Command::History(args) => cmd::history::run(args, context),
+        Command::Rollback(args) => cmd::rollback::run(args, context),
+        Command::Pause(args) => cmd::word::pause(args, context),
+        Command::Resume(args) => cmd::word::resume(args, context),
+        Command::Abort(args) => cmd::word::abort(args, context),
+        Command::Scale(args) => cmd::scale::run(args, context),
+        Command::Demo(args) => cmd::demo::run(args, context),
+        Command::Doctor(args) => cmd::doctor::run(args, context),
+        Command::Keys(args) => cmd::keys::run(args, context),
+        Command::Agent(args) => cmd::agent::run(args, context),
+        Command::Proxy(args) => cmd::proxy::run(args, context),
+        Command::Minder(args) => cmd::minder::run(args, context),
+        Command::DemoApp(args) => cmd::demo_app::run(args, context),
+    }
+}
+
+/// Logs go to stderr: warnings, or what `-v`, or EVERUP_LOG, asks for.
+fn talk(verbose: u8) {
+    let level = ["warn", "info", "debug"][usize::from(verbose.min(2))];
+    let filter = tracing_subscriber::EnvFilter::try_from_env("EVERUP_LOG");
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let _ = subscriber.with_ansi(output::coloured()).try_init();
+}
