@@ -61,7 +61,8 @@ impl State {
         matches!(self, Self::Sealing | Self::Migrating | Self::NeedsOperator | Self::Starting)
     }
 
-    /// Whether a deployment may move from here to `next`.
+    /// Whether a deployment may move from here to `next`. `failed` where the way back would be: there is no release to
+    /// return to (the first deployment of an environment).
     #[must_use]
     pub const fn may_become(self, next: Self) -> bool {
         use State::{
@@ -72,11 +73,11 @@ impl State {
             Pending => matches!(next, Staging | SucceededUnproven | Failed | Aborted),
             Staging => matches!(next, Rolling | Holding | Failed | Aborted | RolledBack),
             Rolling => matches!(next, Paused | RollingBack | Succeeded | SucceededUnproven | Failed),
-            Paused => matches!(next, Rolling | RollingBack),
-            Holding => matches!(next, Sealing | RollingBack),
-            Sealing => matches!(next, Migrating | Starting | RollingBack),
-            Migrating => matches!(next, Starting | RollingBack | NeedsOperator),
-            NeedsOperator => matches!(next, Migrating | Starting | RollingBack),
+            Paused => matches!(next, Rolling | RollingBack | Failed),
+            Holding => matches!(next, Sealing | RollingBack | Failed),
+            Sealing => matches!(next, Migrating | Starting | RollingBack | Failed),
+            Migrating => matches!(next, Starting | RollingBack | NeedsOperator | Failed),
+            NeedsOperator => matches!(next, Migrating | Starting | RollingBack | Failed),
             Starting => matches!(next, Succeeded | Failed),
             RollingBack => matches!(next, RolledBack | Aborted | Failed),
             Succeeded | SucceededUnproven | RolledBack | Aborted | Failed => false,

@@ -3,7 +3,7 @@
 use crate::ids::{DeploymentId, InstanceId, MigrationId, Term, Version, WriteId};
 use crate::policy::Policy;
 use crate::record::Word;
-use crate::release::ReleaseRef;
+use crate::release::{Migration, ReleaseRef};
 use crate::time::Wall;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,9 +40,6 @@ pub struct Head {
     /// Words of operators that the coordinator has not yet taken up, at most one of a kind.
     #[serde(default)]
     pub words: Vec<Word>,
-    /// What was done to the world and has to be taken back.
-    #[serde(default)]
-    pub debts: BTreeSet<Debt>,
 }
 
 /// Who coordinates. It expires only in the eyes of a watcher who has seen `beat` unchanged for long enough.
@@ -76,16 +73,10 @@ pub struct Request {
     pub at: Wall,
     /// The first deployment of an environment, or the operator's word, has nothing to go back to.
     pub from: Option<ReleaseRef>,
+    /// The migration that the release brings, if it is not applied yet; pinned here, from its manifest.
+    pub migration: Option<Migration>,
     /// The same request sent twice is one deployment.
     pub idempotency: Option<String>,
-}
-
-/// Something that cannot be fenced and has to be taken back by whoever comes next.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Debt {
-    /// This instance is protected from being ended.
-    Protected(InstanceId),
 }
 
 impl Head {
@@ -104,7 +95,6 @@ impl Head {
             applied: BTreeMap::new(),
             deployed: BTreeSet::new(),
             words: Vec::new(),
-            debts: BTreeSet::new(),
         }
     }
 

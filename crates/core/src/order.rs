@@ -88,6 +88,8 @@ pub struct Limits {
     /// Out of the balancer for the update (not with overlap, and not where it is the only one: then its gate
     /// holds instead).
     pub leave: bool,
+    /// So many others must be in the balancer when it leaves; it looks once more itself.
+    pub min: u32,
     /// What may wait at its gate meanwhile.
     pub hold: HoldLimits,
     /// After it was let in, it must serve for so long before it counts as proven; a death or a failed check in that

@@ -1,15 +1,16 @@
 //! A deployment's record: what was decided, before it was sent. Written by the coordinator alone.
 
 use crate::deployment::State;
+use crate::head::Request;
 use crate::ids::{DeploymentId, Environment, Fence, HoldId, InstanceId, Rev, Term, WriteId, Zone};
 use crate::instance::{Outcome, Problem, Run};
-use crate::order::Task;
+use crate::order::{Order, Task};
 use crate::policy::Policy;
 use crate::receipt::Receipt;
 use crate::release::{Migration, ReleaseRef};
 use crate::time::{Millis, Wall};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The form of [`Record`] that this version writes.
 pub const RECORD_FORM: u32 = 1;
@@ -60,6 +61,14 @@ pub struct Record {
     pub runs: Vec<RunEntry>,
     /// Whether an operator asked for its end.
     pub aborting: bool,
+    /// Words of operators that it has taken up.
+    #[serde(default)]
+    pub heard: BTreeSet<WriteId>,
+    /// Time that counts towards its bound, as far as coordinators measured it.
+    pub elapsed: Millis,
+    /// The value of `elapsed` when it was found that only instances that do not answer are left.
+    #[serde(default)]
+    pub stuck_since: Option<Millis>,
     /// Whether the new release was proven by a first batch.
     pub proven: bool,
     /// Time in each state so far, with the time at which it was entered.
@@ -70,6 +79,87 @@ pub struct Record {
     pub story: Vec<Line>,
     /// What was measured; written at the end.
     pub receipt: Option<Receipt>,
+}
+
+impl Record {
+    /// The record with which a deployment begins.
+    #[must_use]
+    pub fn first(
+        environment: &Environment,
+        id: &DeploymentId,
+        term: Term,
+        request: &Request,
+        write: WriteId,
+    ) -> Self {
+        Self {
+            form: RECORD_FORM,
+            write,
+            term,
+            rev: Rev(1),
+            id: id.clone(),
+            environment: environment.clone(),
+            from: request.from.clone(),
+            to: request.to.clone(),
+            policy: request.policy.clone(),
+            by: request.by.clone(),
+            at: request.at,
+            state: State::Pending,
+            because: "it was asked for".to_owned(),
+            waiting: Vec::new(),
+            instances: BTreeMap::new(),
+            hold: None,
+            migration: request.migration.clone(),
+            runs: Vec::new(),
+            aborting: false,
+            heard: BTreeSet::new(),
+            elapsed: Millis::ZERO,
+            stuck_since: None,
+            proven: false,
+            phases: vec![PhaseEntry { state: State::Pending, at: request.at, lasted: None }],
+            lowest_in_service: None,
+            story: Vec::new(),
+            receipt: None,
+        }
+    }
+
+    /// The fence that grants of this very revision carry.
+    #[must_use]
+    pub const fn fence(&self) -> Fence {
+        Fence { term: self.term, rev: self.rev }
+    }
+
+    /// The order that `id` was granted last.
+    #[must_use]
+    pub fn order(&self, id: &InstanceId, holder: &InstanceId) -> Option<Order> {
+        let grant = self.instances.get(id)?.granted.as_ref()?;
+        Some(Order {
+            to: id.clone(),
+            holder: holder.clone(),
+            fence: grant.fence,
+            deployment: self.id.clone(),
+            task: grant.task.clone(),
+        })
+    }
+
+    /// The run that decides: the last one.
+    #[must_use]
+    pub fn run(&self) -> Option<&RunEntry> {
+        self.runs.last()
+    }
+
+    /// Whether the new release's migration is known to be applied, by this deployment.
+    #[must_use]
+    pub fn migrated(&self) -> bool {
+        self.run().is_some_and(|run| matches!(run.outcome, Some(Outcome::Exited { code: 0, .. })))
+    }
+
+    /// Adds a past fact to the story.
+    pub fn tell(&mut self, at: Wall, what: impl Into<String>) {
+        if self.story.len() >= LONGEST_STORY {
+            self.story.remove(0);
+        }
+        self.story.push(Line { at, what: what.into() });
+    }
 }
 
 /// When a state was entered.
@@ -119,6 +209,8 @@ pub struct Entry {
 pub struct Grant {
     /// At which fence; the order carries the same.
     pub fence: Fence,
+    /// The deployment's counted time then.
+    pub at: Millis,
     /// What.
     pub task: Task,
 }
@@ -161,6 +253,8 @@ pub struct RunEntry {
 /// What an operator says to a running deployment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Word {
+    /// Names it, so that it is heard once.
+    pub id: WriteId,
     /// To which deployment.
     pub deployment: DeploymentId,
     /// What.

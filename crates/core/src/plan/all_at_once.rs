@@ -1,0 +1,399 @@
+//! All at once: hold, seal, migrate, start.
+//!
+//! Until a migration is granted everything can return to the old release; after it there is only forward. The grant
+//! and the return are writes of the same record, so neither can follow the other.
+
+use super::{Planner, WaitingOn};
+use crate::deployment::State;
+use crate::fleet::Observation;
+use crate::ids::{HoldId, InstanceId};
+use crate::instance::{Outcome, Phase, Problem, Run, RunStage, View};
+use crate::order::Task;
+use crate::record::{Progress, RunEntry, Say};
+use crate::release::{OnFailure, ReleaseRef};
+use crate::time::Millis;
+use crate::words;
+
+impl Planner<'_> {
+    /// A hold never survives its coordinator's term by name: a successor's orders name it again.
+    pub(super) fn begin_to_hold(&mut self) {
+        let id = format!("{}-{}", self.next.id, self.fence());
+        self.next.hold = HoldId::new(id).ok();
+        self.enter(State::Holding, "new requests wait, the old apps finish theirs");
+        self.hold();
+    }
+
+    fn hold_task(&self) -> Option<Task> {
+        let policy = &self.next.policy;
+        let hold = self.next.hold.clone()?;
+        Some(Task::Hold { hold, lapse: policy.lapse, limits: policy.hold })
+    }
+
+    /// Waits until every gate holds and every app is idle.
+    pub(super) fn hold(&mut self) {
+        if self.next.aborting {
+            return self.go_back("an operator asked for its end");
+        }
+        if let Some((id, why)) = self.lost_hold() {
+            return self.go_back(format!("the hold of {id} ended: {why}"));
+        }
+        if self.was(State::Holding) && self.facts.in_state > self.next.policy.drain {
+            return self.give_up_holding();
+        }
+        let Some(task) = self.hold_task() else { return };
+        let mut idle = self.strangers().is_empty();
+        for id in self.present() {
+            let held =
+                matches!(self.next.instances[&id].granted.as_ref().map(|g| &g.task), Some(Task::Hold { .. }));
+            if !held {
+                self.grant(&id, task.clone());
+            }
+            self.renew.push(id.clone());
+            if !self.is_held(&id) {
+                idle = false;
+                let left = self.next.policy.drain.0.saturating_sub(self.facts.in_state.0);
+                self.wait(WaitingOn::Idle(id, Some(Millis(left))));
+            }
+        }
+        for (id, why) in self.strangers() {
+            self.wait(WaitingOn::Answer(id, why));
+        }
+        if idle && !self.present().is_empty() {
+            self.begin_to_seal();
+        }
+    }
+
+    /// Whether the state was entered before this plan: only then do its times count.
+    fn was(&self, state: State) -> bool {
+        self.facts.record.state == state
+    }
+
+    fn give_up_holding(&mut self) {
+        let busy: Vec<InstanceId> = self.present().into_iter().filter(|id| !self.is_held(id)).collect();
+        let who = words::list(busy.iter(), 3);
+        self.go_back(format!(
+            "requests inside {who} outlasted the drain time of {}; they were not cut",
+            self.next.policy.drain
+        ));
+    }
+
+    /// An instance whose hold was granted, was stored, and is over: it serves the old release again.
+    fn lost_hold(&self) -> Option<(InstanceId, String)> {
+        let lost = |id: InstanceId| {
+            let grant = self.next.instances[&id].granted.as_ref()?;
+            let view = self.view(&id)?;
+            let told =
+                matches!(grant.task, Task::Hold { .. } | Task::Seal { .. }) && view.fence >= grant.fence;
+            let problem = view.problem.as_ref().filter(|problem| problem.check == "hold")?;
+            (told && !matches!(view.phase, Phase::Held | Phase::Sealed)).then(|| (id, problem.reason.clone()))
+        };
+        self.present().into_iter().find_map(lost)
+    }
+
+    fn is_held(&self, id: &InstanceId) -> bool {
+        let view = self.view(id).filter(|_| self.silent(id).is_none());
+        view.is_some_and(|view| view.phase == Phase::Held && view.idle && view.hold == self.next.hold)
+    }
+
+    fn begin_to_seal(&mut self) {
+        self.enter(State::Sealing, "the old apps are being stopped");
+        // Nothing is sent before this is written. Who announced itself is listed after that, and only then can all
+        // be sealed.
+        self.seal();
+    }
+
+    /// Seals everyone; whoever is announced and not gone has to be among them.
+    pub(super) fn seal(&mut self) {
+        if self.next.aborting {
+            return self.go_back("an operator asked for its end");
+        }
+        if let Some((id, why)) = self.lost_hold() {
+            return self.go_back(format!("{id} did not seal: {why}"));
+        }
+        if self.was(State::Sealing) && self.facts.in_state > self.next.policy.stop + self.next.policy.drain {
+            let open: Vec<InstanceId> = self.unsealed();
+            return self.go_back(format!("{} did not seal in time", words::list(open.iter(), 3)));
+        }
+        let Some(hold) = self.next.hold.clone() else { return };
+        for id in self.present() {
+            let told =
+                matches!(self.next.instances[&id].granted.as_ref().map(|g| &g.task), Some(Task::Seal { .. }));
+            if !told && self.view(&id).is_some() {
+                self.grant(&id, Task::Seal { hold: hold.clone() });
+            }
+        }
+        let open = self.unsealed();
+        for id in &open {
+            self.wait(WaitingOn::Seal(id.clone()));
+        }
+        if open.is_empty()
+            && self.was(State::Sealing)
+            && self.facts.seen.announced.is_some()
+            && !self.present().is_empty()
+        {
+            self.all_sealed();
+        }
+    }
+
+    /// Everyone who could run the old release and has not stored the seal: members, those about to be ended too, and
+    /// whoever announced itself, unless the fleet says that it is gone.
+    fn unsealed(&self) -> Vec<InstanceId> {
+        let seen: &Observation = self.facts.seen;
+        let announced = seen.announced.iter().flatten();
+        let members = seen.seen.iter().filter(|(_, met)| met.member.is_some()).map(|(id, _)| id);
+        let known = self.next.instances.keys();
+        let mut all: Vec<InstanceId> = announced.chain(members).chain(known).cloned().collect();
+        all.sort();
+        all.dedup();
+        let sealed = |id: &InstanceId| {
+            self.view(id).is_some_and(|view| view.phase == Phase::Sealed || view.phase == Phase::Migrating)
+        };
+        all.into_iter().filter(|id| !seen.is_gone(id) && !sealed(id)).collect()
+    }
+
+    fn all_sealed(&mut self) {
+        if self.next.migration.is_some() {
+            self.grant_run(1);
+        } else {
+            self.enter(State::Starting, "no migration: the new apps are started");
+            let to = self.next.to.clone();
+            self.start_all(&to);
+        }
+    }
+
+    /// Grants the migration to one runner, preferably not the coordinator: one death shall not be both.
+    fn grant_run(&mut self, attempt: u32) {
+        let Some(migration) = self.next.migration.clone() else { return };
+        let Some(runner) = self.runner() else {
+            return self
+                .wait(WaitingOn::Operator("no sealed instance answers that could run the migration".into()));
+        };
+        let run = Run {
+            migration: migration.id.clone(),
+            release: self.next.to.clone(),
+            deployment: self.next.id.clone(),
+            environment: self.next.environment.clone(),
+            attempt,
+            command: migration.command,
+            undo: false,
+        };
+        self.grant(&runner, Task::Migrate { run: run.clone() });
+        self.next.runs.push(RunEntry { runner: runner.clone(), run, fence: self.fence(), outcome: None });
+        self.enter_migrating(format!("{runner} runs migration {}", migration.id));
+    }
+
+    fn enter_migrating(&mut self, because: String) {
+        if self.next.state == State::Migrating {
+            self.tell(because.clone());
+            self.next.because = because;
+        } else {
+            self.enter(State::Migrating, because);
+        }
+    }
+
+    fn runner(&self) -> Option<InstanceId> {
+        let holder = self.facts.head.lease.as_ref().map(|lease| &lease.holder);
+        let fit = |id: &&InstanceId| {
+            self.silent(id).is_none() && self.view(id).is_some_and(|view| view.phase == Phase::Sealed)
+        };
+        let present = self.present();
+        let fits: Vec<&InstanceId> = present.iter().filter(fit).collect();
+        fits.iter().find(|id| Some(**id) != holder).or_else(|| fits.first()).map(|id| (*id).clone())
+    }
+
+    /// Waits for the migration, however long it takes.
+    pub(super) fn migrate(&mut self) {
+        let Some(run) = self.next.run().cloned() else {
+            return self.enter(State::NeedsOperator, "the record names no run of the migration");
+        };
+        if self.facts.seen.is_gone(&run.runner) && self.outcome_of(&run).is_none() {
+            let reason = format!("{} is gone, and with it what became of the migration", run.runner);
+            return self.settle(&run, Outcome::Unknown { reason, log: Vec::new() });
+        }
+        match self.outcome_of(&run) {
+            Some(outcome) => self.settle(&run, outcome),
+            None => self.await_run(&run),
+        }
+    }
+
+    fn outcome_of(&self, run: &RunEntry) -> Option<Outcome> {
+        let granted = self.view(&run.runner)?.migration.as_ref().filter(|granted| granted.run == run.run)?;
+        match &granted.stage {
+            RunStage::Ended(outcome) => Some(outcome.clone()),
+            RunStage::Accepted | RunStage::Spawned => None,
+        }
+    }
+
+    fn await_run(&mut self, run: &RunEntry) {
+        let what =
+            match (self.silent(&run.runner), self.view(&run.runner).and_then(|view| view.migration.as_ref()))
+            {
+                (Some(why), _) => format!("its runner does not answer ({why})"),
+                (None, Some(granted)) if granted.run == run.run => {
+                    format!("running for {}", self.facts.in_state)
+                }
+                _ => "not accepted yet".to_owned(),
+            };
+        // A grant of an earlier term is asked for again under this one. The runner answers what became of it: a run
+        // that it has accepted is never begun a second time, one that it never saw begins now.
+        let stale = run.fence.term < self.next.term;
+        let granted = self.next.instances.get(&run.runner).and_then(|entry| entry.granted.as_ref());
+        let again = stale && granted.is_none_or(|grant| grant.fence.term < self.next.term);
+        if again && self.view(&run.runner).is_some() {
+            self.grant(&run.runner.clone(), Task::Migrate { run: run.run.clone() });
+        }
+        self.wait(WaitingOn::Migration(run.runner.clone(), what));
+    }
+
+    fn settle(&mut self, run: &RunEntry, outcome: Outcome) {
+        if let Some(last) = self.next.runs.last_mut() {
+            last.outcome = Some(outcome.clone());
+        }
+        let on_failure =
+            self.next.migration.as_ref().map(|migration| migration.on_failure).unwrap_or_default();
+        match outcome {
+            Outcome::Exited { code: 0, .. } => {
+                self.applied(format!("migration {} is applied", run.run.migration))
+            }
+            Outcome::Exited { code, log } => {
+                let last = log.last().map_or(String::new(), |line| format!(", its last line: {line}"));
+                let why = format!("migration {} failed with exit status {code}{last}", run.run.migration);
+                match on_failure {
+                    OnFailure::GoBack => self.go_back(why),
+                    OnFailure::Stop => {
+                        self.enter(State::NeedsOperator, format!("{why}; is it applied or not?"))
+                    }
+                }
+            }
+            Outcome::NeverBegan => self.grant_run(run.run.attempt + 1),
+            Outcome::Unknown { reason, .. } => {
+                let ways = "look at the database, then say: everup resume --migration=applied, not-applied or run-again";
+                self.enter(State::NeedsOperator, format!("{reason}. {ways}"));
+            }
+        }
+    }
+
+    fn applied(&mut self, because: String) {
+        self.enter(State::Starting, because);
+        let to = self.next.to.clone();
+        self.start_all(&to);
+    }
+
+    /// Waits for a person.
+    pub(super) fn ask(&mut self) {
+        self.wait(WaitingOn::Operator(self.next.because.clone()));
+    }
+
+    /// What a person said of a migration whose outcome was not known.
+    pub(super) fn answer(&mut self, say: Say, by: &str) {
+        let Some(run) = self.next.run().cloned() else { return };
+        match say {
+            Say::MigrationApplied => {
+                if let Some(last) = self.next.runs.last_mut() {
+                    last.outcome = Some(Outcome::Exited {
+                        code: 0,
+                        log: vec![format!("{by} says that it was applied")],
+                    });
+                }
+                self.applied(format!("{by} says that the migration was applied"));
+            }
+            Say::MigrationNotApplied => self.go_back(format!("{by} says that the migration was not applied")),
+            Say::MigrationRunAgain if self.may_run_again(&run) => self.grant_run(run.run.attempt + 1),
+            Say::MigrationRunAgain => {
+                let runner = &run.runner;
+                let refusal = format!(
+                    "it cannot run again while {runner} may still begin it: {runner} has to answer, or to be ended in the fleet"
+                );
+                self.tell(refusal.clone());
+                self.next.because = refusal;
+            }
+            Say::Pause | Say::Resume | Say::Abort => {
+                self.tell(format!("{by} said {say:?}, but the question is about the migration"))
+            }
+        }
+    }
+
+    /// Only when the old runner cannot act any more: it stored a newer term, or the fleet says that it is gone.
+    fn may_run_again(&self, run: &RunEntry) -> bool {
+        let fenced = |view: &View| view.fence.term >= self.next.term && run.fence < view.fence;
+        let settled = self.outcome_of(run).is_some();
+        self.facts.seen.is_gone(&run.runner)
+            || (settled && self.silent(&run.runner).is_none() && self.view(&run.runner).is_some_and(fenced))
+    }
+
+    /// Orders everyone who has not been told to start `release`.
+    pub(super) fn start_all(&mut self, release: &ReleaseRef) {
+        let back = *release != self.next.to;
+        for id in self.present() {
+            let granted = self.next.instances[&id].granted.as_ref().map(|grant| &grant.task);
+            let told = matches!(granted, Some(Task::Start { release: ordered, .. }) if ordered == release);
+            if told || self.view(&id).is_none() {
+                continue;
+            }
+            let limits = self.limits();
+            self.grant(&id, Task::Start { release: release.clone(), limits });
+            let entry = self.entry(&id);
+            entry.steady = false;
+            entry.problem = None;
+            entry.touched = true;
+            entry.progress = if back { Progress::GoingBack } else { Progress::Updating };
+        }
+    }
+
+    /// Starts everywhere and waits; there is only forward.
+    pub(super) fn start(&mut self) {
+        let to = self.next.to.clone();
+        self.start_all(&to);
+        for id in self.moving() {
+            let what =
+                self.view(&id).and_then(|view| view.waiting.clone()).unwrap_or_else(|| "starting".to_owned());
+            let left = self.next.instances[&id]
+                .granted
+                .as_ref()
+                .map(|grant| self.left_of(self.patience(), grant.at));
+            self.wait(WaitingOn::Update(id, what, left));
+        }
+        let unsteady = self.with(Progress::Done).into_iter().filter(|id| !self.next.instances[id].steady);
+        let unsteady: Vec<InstanceId> = unsteady.collect();
+        for id in &unsteady {
+            self.wait(WaitingOn::Proof(id.clone(), self.next.policy.prove));
+        }
+        self.give_up_on_the_silent();
+        let open = !self.moving().is_empty()
+            || !unsteady.is_empty()
+            || !self.with(Progress::Untouched).is_empty()
+            || !self.with(Progress::Staged).is_empty();
+        if open && !self.late() {
+            return;
+        }
+        self.end_start();
+    }
+
+    fn give_up_on_the_silent(&mut self) {
+        if self.facts.in_state <= self.patience() {
+            return;
+        }
+        for id in self.present() {
+            let arrived = matches!(self.next.instances[&id].progress, Progress::Done | Progress::Failed);
+            if !arrived && let Some(why) = self.silent(&id) {
+                self.fail(&id, Problem::new("start", format!("it does not answer: {why}")));
+            }
+        }
+    }
+
+    fn end_start(&mut self) {
+        let to = self.next.to.clone();
+        let ill: Vec<InstanceId> = self
+            .present()
+            .into_iter()
+            .filter(|id| self.next.instances[id].progress != Progress::Done)
+            .collect();
+        if ill.is_empty() {
+            self.enter(State::Succeeded, format!("every instance serves {to}"));
+        } else {
+            let (who, why) = (words::list(ill.iter(), 5), self.why(&ill));
+            let ways = "there is only forward: deploy a release that mends it";
+            self.enter(State::Failed, format!("{who} did not start {to}: {why}; {ways}"));
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What head has to say before a record is written, and after the last one.
+
+use crate::deployment::State;
+use crate::head::Head;
+use crate::record::Record;
+
+/// Head as it must be *before* `next` is written, if it is not yet: forbidden releases and applied migrations before
+/// anything may start after them, the release of newcomers before the fleet moves the other way.
+///
+/// Two objects cannot be written at once. Each of these may be true a moment too early without harm: between
+/// sealing and starting nothing starts by itself, and newcomers are moved by the deployment anyway.
+#[must_use]
+pub fn head_before(head: &Head, next: &Record) -> Option<Head> {
+    let mut wanted = head.clone();
+    match next.state {
+        State::Rolling if next.proven => wanted.newcomers = Some(next.to.clone()),
+        State::RollingBack => wanted.newcomers.clone_from(&next.from),
+        State::Starting => start(&mut wanted, next),
+        _ => {}
+    }
+    (wanted != *head).then_some(wanted)
+}
+
+fn start(head: &mut Head, next: &Record) {
+    head.newcomers = Some(next.to.clone());
+    if !next.migrated() {
+        return;
+    }
+    let Some(run) = next.run() else { return };
+    head.applied.insert(run.run.migration.clone(), next.id.clone());
+    let old = std::mem::take(&mut head.deployed);
+    head.forbidden.extend(old.into_iter().filter(|version| *version != next.to.version));
+    if let Some(from) = next.from.as_ref().filter(|from| from.version != next.to.version) {
+        head.forbidden.insert(from.version.clone());
+    }
+}
+
+/// Head once the final record is written: no deployment, nobody leads, and what was proven is known.
+#[must_use]
+pub fn head_after(head: &Head, record: &Record) -> Head {
+    let mut after = head.clone();
+    after.current = None;
+    after.lease = None;
+    after.words.clear();
+    match record.state {
+        State::Succeeded => {
+            after.newcomers = Some(record.to.clone());
+            after.proven = Some(record.to.clone());
+            after.deployed.insert(record.to.version.clone());
+        }
+        State::SucceededUnproven => {
+            after.newcomers = Some(record.to.clone());
+            after.deployed.insert(record.to.version.clone());
+        }
+        State::RolledBack | State::Aborted => after.newcomers.clone_from(&record.from),
+        // Forward only: the new release is what the environment can run. Else what most of it still runs.
+        State::Failed if record.migrated() => {
+            after.newcomers = Some(record.to.clone());
+            after.proven = Some(record.to.clone());
+            after.deployed.insert(record.to.version.clone());
+        }
+        State::Failed if !record.proven => after.newcomers.clone_from(&record.from),
+        _ => {}
+    }
+    if let Some(from) = record.from.as_ref().filter(|from| after.allows(from)) {
+        after.deployed.insert(from.version.clone());
+    }
+    after
+}

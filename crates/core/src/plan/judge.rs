@@ -1,0 +1,154 @@
+//! Reads progress off what the instances say.
+
+use super::Planner;
+use crate::deployment::State;
+use crate::ids::InstanceId;
+use crate::instance::{Phase, Problem, View};
+use crate::order::Task;
+use crate::record::{Entry, Grant, Progress};
+use crate::release::ReleaseRef;
+
+impl Planner<'_> {
+    /// Writes down who is new, and who is gone because the fleet says so.
+    pub(super) fn meet(&mut self) {
+        let seen = self.facts.seen;
+        for (id, met) in &seen.seen {
+            let Some(member) = &met.member else { continue };
+            if seen.is_gone(id) || self.next.instances.contains_key(id) || member.terminating || !met.greeted
+            {
+                continue;
+            }
+            let Some(view) = &met.view else { continue };
+            let entry = Entry {
+                zone: member.zone.clone(),
+                before: view.release.clone(),
+                ill_before: view.phase == Phase::Ill,
+                granted: None,
+                progress: Progress::Untouched,
+                touched: false,
+                steady: false,
+                problem: None,
+            };
+            self.next.instances.insert(id.clone(), entry);
+        }
+        let ids: Vec<InstanceId> = self.next.instances.keys().cloned().collect();
+        for id in ids {
+            if seen.is_gone(&id) && self.entry(&id).progress != Progress::Gone {
+                self.entry(&id).progress = Progress::Gone;
+                self.tell(format!("{id} is gone, the fleet says"));
+            }
+        }
+    }
+
+    /// Reads what each instance made of its last grant.
+    pub(super) fn judge(&mut self) {
+        self.note_lowest();
+        for id in self.present() {
+            let Some(grant) = self.next.instances[&id].granted.clone() else { continue };
+            if grant.fence.term < self.next.term {
+                self.grant_again(&id, grant);
+                continue;
+            }
+            let Some(view) = self.view(&id) else { continue };
+            if view.fence >= grant.fence {
+                self.judge_one(&id, view, &grant);
+            }
+        }
+    }
+
+    /// A grant of an earlier coordinator: the instance refuses its fence since it was greeted, so it is granted anew.
+    /// If the instance has carried it out, doing it again changes nothing.
+    fn grant_again(&mut self, id: &InstanceId, grant: Grant) {
+        let settled = matches!(
+            self.next.instances[id].progress,
+            Progress::Done | Progress::Back | Progress::Failed | Progress::Staged | Progress::Gone
+        );
+        let moot = match grant.task {
+            Task::Hold { .. } => self.next.state != State::Holding,
+            Task::Seal { .. } => self.next.state != State::Sealing,
+            // A migration is never granted anew here: its run is asked for, and decided in `migrate`.
+            Task::Migrate { .. } => true,
+            _ => settled,
+        };
+        if !moot && self.view(id).is_some() {
+            self.grant(id, grant.task);
+        }
+    }
+
+    fn judge_one(&mut self, id: &InstanceId, view: &View, grant: &Grant) {
+        let done = view.done >= grant.fence;
+        match &grant.task {
+            Task::Stage { .. } if done => self.staged(id),
+            Task::Stage { .. } => self.maybe_ill(id, view, grant),
+            Task::Update { release, .. } | Task::Start { release, .. } => {
+                let arrived = done && view.release.as_ref() == Some(release) && self.in_service(id);
+                if arrived {
+                    self.arrived(id, view, release);
+                } else {
+                    self.maybe_ill(id, view, grant);
+                }
+            }
+            Task::TakeBack if done => self.came_back(id, view),
+            Task::TakeBack | Task::Hold { .. } | Task::Seal { .. } | Task::Migrate { .. } => {}
+        }
+    }
+
+    fn staged(&mut self, id: &InstanceId) {
+        let entry = self.entry(id);
+        if entry.progress == Progress::Untouched {
+            entry.progress = Progress::Staged;
+        }
+    }
+
+    fn arrived(&mut self, id: &InstanceId, view: &View, release: &ReleaseRef) {
+        let back = *release != self.next.to;
+        let progress = if back { Progress::Back } else { Progress::Done };
+        let entry = self.entry(id);
+        entry.steady = view.steady;
+        if entry.progress != progress {
+            entry.progress = progress;
+            entry.problem = None;
+            self.tell(format!("{id} is in service on {release}"));
+        }
+    }
+
+    /// A drain that was taken back: it serves the old release again, or was past the point and went on.
+    fn came_back(&mut self, id: &InstanceId, view: &View) {
+        let to = self.next.to.clone();
+        if view.release.as_ref() == Some(&to) && self.in_service(id) {
+            self.arrived(id, view, &to);
+        } else if view.running && view.release.as_ref() != Some(&to) {
+            let entry = self.entry(id);
+            entry.progress = Progress::Staged;
+            entry.granted = None;
+            entry.touched = false;
+            self.tell(format!("{id} came back before its app was stopped"));
+        }
+    }
+
+    /// An order that ended in a problem, or did not end in the time that all its parts may take.
+    fn maybe_ill(&mut self, id: &InstanceId, view: &View, grant: &Grant) {
+        let entry = &self.next.instances[id];
+        if entry.progress == Progress::Failed || (entry.steady && entry.progress == Progress::Done) {
+            return;
+        }
+        let staging = matches!(grant.task, Task::Stage { .. });
+        if let Some(problem) = view.problem.clone().filter(|_| view.phase == Phase::Ill || staging) {
+            return self.fail(id, problem);
+        }
+        let limit = if staging { self.next.policy.stage } else { self.patience() };
+        if self.facts.elapsed.0.saturating_sub(grant.at.0) > limit.0 {
+            let what = format!("did not finish within {limit}; it is {:?} now", view.phase).to_lowercase();
+            self.fail(id, Problem::new("time limit", what));
+        }
+    }
+
+    fn note_lowest(&mut self) {
+        if matches!(self.next.state, State::Pending) {
+            return;
+        }
+        let now = u32::try_from(self.facts.seen.in_service().len()).unwrap_or(u32::MAX);
+        let lowest = self.next.lowest_in_service.get_or_insert(now);
+        *lowest = now.min(*lowest);
+    }
+}

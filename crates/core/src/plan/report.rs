@@ -1,0 +1,66 @@
+//! Why something does not happen yet, and why something will not.
+
+use crate::ids::{InstanceId, Zone};
+use crate::time::Millis;
+use crate::words;
+use std::fmt;
+
+/// What a deployment waits for: of whom, and for how long at most.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WaitingOn {
+    /// To make the release ready.
+    Stage(InstanceId, Option<Millis>),
+    /// To answer at all; it counts as out of service and as able to act.
+    Answer(InstanceId, String),
+    /// To finish its update; with what it says itself.
+    Update(InstanceId, String, Option<Millis>),
+    /// To serve long enough that the release counts as proven.
+    Proof(InstanceId, Millis),
+    /// More instances in service before another may leave.
+    Capacity {
+        /// How many serve.
+        serving: usize,
+        /// How many must.
+        min: u32,
+    },
+    /// A batch that is full.
+    Batch(u32),
+    /// The last instance of a zone, while another zone can go first.
+    Zone(Zone),
+    /// The whole fleet, which is ill on the old release too: nothing of this release's doing.
+    Everybody(String),
+    /// To hold, and to finish what is inside.
+    Idle(InstanceId, Option<Millis>),
+    /// To seal.
+    Seal(InstanceId),
+    /// The migration.
+    Migration(InstanceId, String),
+    /// A person.
+    Operator(String),
+}
+
+impl fmt::Display for WaitingOn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let within = |left: &Option<Millis>| left.map_or(String::new(), |left| format!(", {left} left"));
+        match self {
+            Self::Stage(id, left) => write!(f, "{id} to make the release ready{}", within(left)),
+            Self::Answer(id, trouble) => write!(f, "{id} to answer: {trouble}"),
+            Self::Update(id, what, left) => write!(f, "{id}: {what}{}", within(left)),
+            Self::Proof(id, span) => write!(f, "{id} to serve for {span} as proof"),
+            Self::Capacity { serving, min } => {
+                write!(
+                    f,
+                    "more capacity: {} in service, of which {min} must stay",
+                    words::count(*serving, "instance")
+                )
+            }
+            Self::Batch(size) => write!(f, "the batch of {size} to be in service"),
+            Self::Zone(zone) => write!(f, "another zone to go before the last instance of zone {zone}"),
+            Self::Everybody(why) => write!(f, "the fleet to recover: {why}"),
+            Self::Idle(id, left) => write!(f, "{id} to finish what is inside{}", within(left)),
+            Self::Seal(id) => write!(f, "{id} to stop its app"),
+            Self::Migration(id, what) => write!(f, "the migration on {id}: {what}"),
+            Self::Operator(what) => write!(f, "a person: {what}"),
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Rolling: one batch at a time, and the way back, which obeys the same rules.
+
+use super::{Planner, WaitingOn};
+use crate::deployment::State;
+use crate::ids::InstanceId;
+use crate::instance::Phase;
+use crate::order::Task;
+use crate::policy::Strategy;
+use crate::record::Progress;
+use crate::words;
+
+impl Planner<'_> {
+    /// Grants the next moves, or ends.
+    pub(super) fn roll(&mut self) {
+        self.prove();
+        self.take_back_what_is_needed();
+        if self.next.aborting {
+            return self.go_back("an operator asked for its end");
+        }
+        if let Some(why) = self.shared_illness() {
+            self.say_who_moves();
+            return self.wait(WaitingOn::Everybody(why));
+        }
+        let failed = self.failed();
+        if failed.len() > self.next.policy.max_failures as usize {
+            let why = self.why(&failed);
+            return self.go_back(format!("{} failed: {why}", words::list(failed.iter(), 3)));
+        }
+        if self.late() {
+            return self.go_back(format!("it took longer than its bound of {}", self.next.policy.bound));
+        }
+        let to = self.next.to.clone();
+        let (candidates, at_most) = (self.candidates(), self.batch());
+        self.move_on(candidates, &to, at_most);
+        self.say_who_moves();
+        self.maybe_arrived();
+    }
+
+    /// Nothing new is granted; what was granted is carried out.
+    pub(super) fn stay_paused(&mut self) {
+        if self.next.aborting {
+            return self.go_back("an operator asked for its end");
+        }
+        self.prove();
+        self.take_back_what_is_needed();
+        self.say_who_moves();
+        self.wait(WaitingOn::Operator("everup resume, or everup abort".to_owned()));
+    }
+
+    /// The first instance that served long enough proves the release: from now on newcomers take it.
+    fn prove(&mut self) {
+        let proof = |id: &InstanceId| self.next.instances[id].steady;
+        if !self.next.proven && self.with(Progress::Done).iter().any(proof) {
+            self.next.proven = true;
+            self.tell("the first batch is proven: newcomers take the new release");
+        }
+    }
+
+    /// Everyone who is not on the new release and can be told to move.
+    fn candidates(&self) -> Vec<InstanceId> {
+        let ready = |id: &InstanceId| {
+            let waits = matches!(self.next.instances[id].progress, Progress::Untouched | Progress::Staged);
+            waits && self.silent(id).is_none()
+        };
+        self.present().into_iter().filter(ready).collect()
+    }
+
+    /// How many may move at once. The first batch goes alone until it is proven; without an old release there is
+    /// nothing to protect.
+    fn batch(&self) -> usize {
+        let present = self.present().len();
+        let size = self.next.policy.batch.of(u32::try_from(present).unwrap_or(u32::MAX)).max(1) as usize;
+        if self.next.from.is_none() {
+            return present;
+        }
+        if self.next.proven {
+            return size;
+        }
+        let begun = self.with(Progress::Done).len() + self.failed().len();
+        size.saturating_sub(begun)
+    }
+
+    /// Capacity fell while somebody was on its way out: who has not stopped its app yet comes back.
+    fn take_back_what_is_needed(&mut self) {
+        if self.limits().overlap || self.facts.seen.in_service().len() >= self.min() as usize {
+            return;
+        }
+        for id in self.moving() {
+            let leaving =
+                self.view(&id).is_some_and(|view| matches!(view.phase, Phase::Leaving | Phase::Idle));
+            let told =
+                matches!(self.next.instances[&id].granted.as_ref().map(|g| &g.task), Some(Task::TakeBack));
+            if leaving && !told {
+                self.tell(format!("{id} shall come back: too few are in service"));
+                self.grant(&id, Task::TakeBack);
+                return;
+            }
+        }
+    }
+
+    fn say_who_moves(&mut self) {
+        for id in self.moving() {
+            let said = self.view(&id).map(|view| (view.phase, view.waiting.clone()));
+            let what = match (self.silent(&id), said) {
+                (Some(why), _) => why,
+                (None, Some((_, Some(waiting)))) => waiting,
+                (None, Some((phase, None))) => format!("{phase:?}").to_lowercase(),
+                (None, None) => "it has said nothing yet".to_owned(),
+            };
+            let since = self.next.instances[&id].granted.as_ref().map(|grant| grant.at);
+            let left = since.map(|at| self.left_of(self.patience(), at));
+            self.wait(WaitingOn::Update(id, what, left));
+        }
+        for id in self.with(Progress::Done) {
+            if !self.next.instances[&id].steady {
+                self.wait(WaitingOn::Proof(id, self.next.policy.prove));
+            }
+        }
+    }
+
+    fn maybe_arrived(&mut self) {
+        if !self.moving().is_empty()
+            || self.with(Progress::Done).iter().any(|id| !self.next.instances[id].steady)
+        {
+            return;
+        }
+        let behind: Vec<InstanceId> = [Progress::Untouched, Progress::Staged]
+            .into_iter()
+            .flat_map(|progress| self.with(progress))
+            .collect();
+        let strangers: Vec<InstanceId> = self.strangers().into_iter().map(|(id, _)| id).collect();
+        let failed = self.failed();
+        if !behind.is_empty() || !strangers.is_empty() {
+            return self.maybe_stuck(behind, strangers);
+        }
+        if self.with(Progress::Done).is_empty() && failed.is_empty() {
+            return self.nobody_left();
+        }
+        if failed.is_empty() {
+            self.enter(State::Succeeded, format!("every instance serves {}", self.next.to));
+        } else {
+            let (who, why) = (words::list(failed.iter(), 5), self.why(&failed));
+            self.enter(State::Failed, format!("all but {who} serve {}: {why}", self.next.to));
+        }
+    }
+
+    fn nobody_left(&mut self) {
+        if self.facts.seen.desired == 0 {
+            self.enter(State::SucceededUnproven, "the fleet is empty; the first newcomer proves the release");
+        } else if self.present().is_empty() {
+            self.wait(WaitingOn::Capacity { serving: 0, min: self.min() });
+        } else {
+            let ill = self.with(Progress::Failed);
+            let why = self.why(&ill);
+            self.go_back(format!(
+                "{} was ill before and is ill on the new release: {why}",
+                words::list(ill.iter(), 3)
+            ));
+        }
+    }
+
+    /// Only instances that do not answer are left. They are waited for as long as one update may take.
+    fn maybe_stuck(&mut self, behind: Vec<InstanceId>, strangers: Vec<InstanceId>) {
+        let silent: Vec<InstanceId> = behind.iter().filter(|id| self.silent(id).is_some()).cloned().collect();
+        if silent.len() < behind.len() {
+            return;
+        }
+        let since = *self.next.stuck_since.get_or_insert(self.facts.elapsed);
+        let missing: Vec<InstanceId> = silent.into_iter().chain(strangers).collect();
+        for id in &missing {
+            let why = self.silent(id).unwrap_or_default();
+            self.wait(WaitingOn::Answer(id.clone(), why));
+        }
+        if self.facts.elapsed.0.saturating_sub(since.0) > self.patience().0 {
+            let who = words::list(missing.iter(), 5);
+            self.enter(State::Failed, format!("{who} did not answer; all others serve {}", self.next.to));
+        }
+    }
+
+    /// Takes what was touched, and only that, back.
+    pub(super) fn roll_back(&mut self) {
+        let Some(from) = self.next.from.clone() else {
+            return self.enter(State::Failed, "there is no release to go back to");
+        };
+        match self.next.policy.strategy {
+            Strategy::Rolling => {
+                let candidates = self.to_take_back();
+                let present = u32::try_from(self.present().len()).unwrap_or(u32::MAX);
+                let at_most = self.next.policy.batch.of(present).max(1) as usize;
+                self.move_on(candidates, &from, at_most);
+            }
+            Strategy::AllAtOnce => self.start_all(&from),
+        }
+        self.say_who_moves();
+        self.maybe_back();
+    }
+
+    /// What was touched, or took the new release as a newcomer, and is not on its way back.
+    fn to_take_back(&self) -> Vec<InstanceId> {
+        let to = &self.next.to;
+        let touched = |id: &InstanceId| {
+            let entry = &self.next.instances[id];
+            let on_new = self.view(id).is_some_and(|view| view.release.as_ref() == Some(to));
+            let settled = matches!(entry.progress, Progress::GoingBack | Progress::Back);
+            let gave_up = entry.progress == Progress::Failed && self.going_back(id);
+            (entry.touched || on_new) && !settled && !gave_up && self.silent(id).is_none()
+        };
+        self.present().into_iter().filter(touched).collect()
+    }
+
+    fn going_back(&self, id: &InstanceId) -> bool {
+        let granted = self.next.instances[id].granted.as_ref().map(|grant| &grant.task);
+        matches!(granted, Some(Task::Update { release, .. } | Task::Start { release, .. }) if Some(release) == self.next.from.as_ref() && self.next.from.as_ref() != Some(&self.next.to))
+    }
+
+    fn maybe_back(&mut self) {
+        let affected: Vec<InstanceId> = self
+            .present()
+            .into_iter()
+            .filter(|id| self.next.instances[id].touched || self.next.policy.strategy == Strategy::AllAtOnce)
+            .collect();
+        let open: Vec<&InstanceId> = affected
+            .iter()
+            .filter(|id| {
+                let entry = &self.next.instances[*id];
+                let settled = entry.progress == Progress::Back
+                    || (entry.progress == Progress::Failed && self.going_back(id));
+                !settled
+            })
+            .collect();
+        let late = self.facts.in_state > self.next.policy.bound;
+        if !open.is_empty() && !late {
+            let silent: Vec<InstanceId> =
+                open.iter().filter(|id| self.silent(id).is_some()).map(|id| (*id).clone()).collect();
+            for id in silent {
+                let why = self.silent(&id).unwrap_or_default();
+                self.wait(WaitingOn::Answer(id, why));
+            }
+            return;
+        }
+        let not_back: Vec<InstanceId> =
+            affected.into_iter().filter(|id| self.next.instances[id].progress != Progress::Back).collect();
+        self.end_back(&not_back);
+    }
+
+    fn end_back(&mut self, not_back: &[InstanceId]) {
+        let because = self.next.because.clone();
+        if !not_back.is_empty() {
+            let (who, why) = (words::list(not_back.iter(), 5), self.why(not_back));
+            self.enter(State::Failed, format!("{because}; {who} did not come back: {why}"));
+        } else if self.next.aborting {
+            self.enter(State::Aborted, because);
+        } else {
+            self.enter(State::RolledBack, because);
+        }
+    }
+}

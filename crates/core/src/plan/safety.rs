@@ -1,0 +1,178 @@
+//! Who may leave now: capacity, zones, and who counts as what.
+
+use super::{Planner, WaitingOn};
+use crate::fleet::Observation;
+use crate::ids::{InstanceId, Zone};
+use crate::instance::Phase;
+use crate::order::Task;
+use crate::policy::{Policy, Strategy};
+use crate::record::{Progress, Record};
+use crate::release::ReleaseRef;
+use std::collections::BTreeSet;
+
+/// How many instances stay in service in a rolling deployment of a fleet of `desired`.
+///
+/// A fleet of one cannot keep one in service and restart it: there, unless the operator asked for a minimum, its gate
+/// holds the requests meanwhile, and the answer is 0.
+#[must_use]
+pub fn min_in_service(policy: &Policy, desired: u32) -> u32 {
+    match policy.min_in_service {
+        Some(size) => size.of(desired),
+        None if desired <= 1 => u32::from(policy.overlap),
+        None => desired.saturating_sub(policy.batch.of(desired)).max(1),
+    }
+}
+
+impl Planner<'_> {
+    pub(super) fn min(&self) -> u32 {
+        min_in_service(&self.next.policy, self.facts.seen.desired)
+    }
+
+    /// Members whose agents never answered this coordinator.
+    pub(super) fn strangers(&self) -> Vec<(InstanceId, String)> {
+        let seen = self.facts.seen;
+        let unknown = seen.seen.iter().filter(|(id, met)| {
+            let member = met.member.as_ref().is_some_and(|member| !member.terminating);
+            member && !self.next.instances.contains_key(*id) && !seen.is_gone(id)
+        });
+        let why = |met: &crate::fleet::Seen| {
+            met.trouble.clone().unwrap_or_else(|| "it has not answered yet".into())
+        };
+        unknown.map(|(id, met)| (id.clone(), why(met))).collect()
+    }
+
+    /// A minimum that the fleet cannot keep while even one instance is out: said before anything is touched.
+    pub(super) fn cannot_keep_min(&self) -> Option<String> {
+        let policy = &self.next.policy;
+        if policy.strategy != Strategy::Rolling || policy.overlap || self.next.from.is_none() {
+            return None;
+        }
+        let (min, desired) = (self.min(), self.facts.seen.desired);
+        (desired > 0 && min >= desired).then(|| {
+            format!(
+                "min_in_service is {min} and the fleet has {desired}: none may leave. Deploy with overlap, scale out by one, or lower min_in_service; nothing was touched"
+            )
+        })
+    }
+
+    /// The instances that serve, without those that were told to leave: they may be out at any moment.
+    pub(super) fn surely_serving(&self) -> BTreeSet<InstanceId> {
+        let mut serving = self.facts.seen.in_service();
+        let overlap = self.limits().overlap;
+        for (id, entry) in &self.next.instances {
+            let moving = matches!(entry.progress, Progress::Updating | Progress::GoingBack);
+            if (moving && !overlap) || entry.progress == Progress::Gone {
+                serving.remove(id);
+            }
+        }
+        serving
+    }
+
+    /// Grants the move to `release` to as many of `candidates` as may go now.
+    pub(super) fn move_on(&mut self, mut candidates: Vec<InstanceId>, release: &ReleaseRef, at_most: usize) {
+        let back = *release != self.next.to;
+        let mut serving = self.surely_serving();
+        let mut moving = self.moving().len();
+        let overlap = self.limits().overlap;
+        while let Some(next) = self.best(&candidates, &serving) {
+            if moving >= at_most {
+                if at_most > 0 {
+                    self.wait(WaitingOn::Batch(u32::try_from(at_most).unwrap_or(u32::MAX)));
+                }
+                return;
+            }
+            let serves = serving.contains(&next);
+            let min = self.min();
+            if serves && !overlap && serving.len() <= min as usize {
+                return self.wait(WaitingOn::Capacity { serving: serving.len(), min });
+            }
+            let mut limits = self.limits();
+            limits.leave = min > 0 || serving.len() > 1 || !serves;
+            if !overlap {
+                serving.remove(&next);
+            }
+            moving += 1;
+            candidates.retain(|id| *id != next);
+            self.send(&next, release, limits, back);
+        }
+    }
+
+    fn send(&mut self, id: &InstanceId, release: &ReleaseRef, limits: crate::order::Limits, back: bool) {
+        self.grant(id, Task::Update { release: release.clone(), limits });
+        self.tell(format!("{id} may {} {release}", if back { "go back to" } else { "move to" }));
+        let ill = self.view(id).is_some_and(|view| view.phase == Phase::Ill);
+        let entry = self.entry(id);
+        entry.steady = false;
+        if back {
+            entry.progress = Progress::GoingBack;
+        } else {
+            entry.progress = Progress::Updating;
+            entry.touched = true;
+            entry.ill_before |= ill;
+        }
+    }
+
+    /// Who goes next: whatever is out of service, since it takes no capacity; then one whose zone keeps another; then
+    /// in the order of zones and names. Ties cannot happen, so every coordinator picks the same.
+    fn best(&self, candidates: &[InstanceId], serving: &BTreeSet<InstanceId>) -> Option<InstanceId> {
+        let key = |id: &InstanceId| {
+            let zone = &self.next.instances[id].zone;
+            (serving.contains(id), self.last_of_zone(id, zone, serving), zone.clone(), id.clone())
+        };
+        candidates.iter().min_by_key(|id| key(id)).cloned()
+    }
+
+    fn last_of_zone(&self, id: &InstanceId, zone: &Zone, serving: &BTreeSet<InstanceId>) -> bool {
+        let same = |other: &&InstanceId| {
+            *other != id && self.next.instances.get(*other).is_some_and(|e| e.zone == *zone)
+        };
+        serving.contains(id) && !serving.iter().any(|other| same(&other))
+    }
+
+    pub(super) fn moving(&self) -> Vec<InstanceId> {
+        let moves = |id: &InstanceId| {
+            matches!(self.next.instances[id].progress, Progress::Updating | Progress::GoingBack)
+        };
+        self.present().into_iter().filter(|id| moves(id)).collect()
+    }
+
+    pub(super) fn with(&self, progress: Progress) -> Vec<InstanceId> {
+        self.present().into_iter().filter(|id| self.next.instances[id].progress == progress).collect()
+    }
+
+    /// What failed on the new release, and was not ill before.
+    pub(super) fn failed(&self) -> Vec<InstanceId> {
+        self.with(Progress::Failed).into_iter().filter(|id| !self.next.instances[id].ill_before).collect()
+    }
+
+    /// What the first of `ids` that has a problem says.
+    pub(super) fn why(&self, ids: &[InstanceId]) -> String {
+        let problem = ids.iter().find_map(|id| self.next.instances[id].problem.as_ref());
+        problem.map_or_else(|| "it does not say why".to_owned(), ToString::to_string)
+    }
+
+    /// Whether everyone who still runs the old release is ill as well: then it is not the new release's doing.
+    pub(super) fn shared_illness(&self) -> Option<String> {
+        let untouched: Vec<InstanceId> = self
+            .present()
+            .into_iter()
+            .filter(|id| !self.next.instances[id].touched && self.silent(id).is_none())
+            .collect();
+        let ill = |id: &InstanceId| self.view(id).is_some_and(|view| view.running && !view.healthy);
+        let all = !untouched.is_empty() && untouched.iter().all(ill);
+        let first = untouched.first().and_then(|id| self.view(id)).and_then(|view| view.problem.as_ref());
+        all.then(|| {
+            let said = first.map_or_else(|| "its checks fail".to_owned(), ToString::to_string);
+            format!("all instances that still run the old release are ill too ({said})")
+        })
+    }
+}
+
+/// Rule 1 as a question to a record and what was seen: is less in service than there must be, because of what
+/// was granted? The simulation asks it after every event.
+#[must_use]
+pub fn starved(record: &Record, seen: &Observation) -> bool {
+    let moving =
+        record.instances.values().any(|e| matches!(e.progress, Progress::Updating | Progress::GoingBack));
+    moving && (seen.in_service().len() as u32) < min_in_service(&record.policy, seen.desired)
+}

@@ -1,0 +1,99 @@
+//! Everything that can be done before anything is touched.
+
+use super::{Planner, WaitingOn};
+use crate::deployment::State;
+use crate::instance::Problem;
+use crate::order::Task;
+use crate::policy::Strategy;
+use crate::record::Progress;
+use crate::words;
+
+impl Planner<'_> {
+    /// Every instance makes the release ready while it serves.
+    pub(super) fn stage(&mut self) {
+        if self.next.aborting {
+            return self.enter(State::Aborted, "ended before anything was touched");
+        }
+        self.order_staging();
+        self.give_up_on_late_staging();
+        let failed = self.failed();
+        if failed.len() > self.tolerated() {
+            let who = words::list(failed.iter(), 3);
+            let why = self.why(&failed);
+            return self.enter(
+                State::Failed,
+                format!("{who} could not make the release ready: {why}; nothing was touched"),
+            );
+        }
+        if self.all_staged() {
+            match self.next.policy.strategy {
+                Strategy::Rolling => self.enter(State::Rolling, "batch by batch"),
+                Strategy::AllAtOnce => self.begin_to_hold(),
+            }
+        } else if self.late() {
+            self.enter(State::Failed, "the deployment's time is over; nothing was touched");
+        }
+    }
+
+    fn tolerated(&self) -> usize {
+        match self.next.policy.strategy {
+            Strategy::Rolling => self.next.policy.max_failures as usize,
+            Strategy::AllAtOnce => 0,
+        }
+    }
+
+    fn order_staging(&mut self) {
+        let task = Task::Stage { release: self.next.to.clone(), fallback: self.fallback() };
+        for id in self.present() {
+            if self.next.instances[&id].granted.is_none() && self.view(&id).is_some() {
+                self.grant(&id, task.clone());
+            }
+        }
+    }
+
+    /// Who does not answer is gone round by a rolling deployment; all at once waits for it, as long as staging may
+    /// take.
+    fn give_up_on_late_staging(&mut self) {
+        if self.facts.in_state <= self.next.policy.stage {
+            return;
+        }
+        for id in self.present() {
+            if self.next.instances[&id].progress == Progress::Untouched {
+                let why = self.silent(&id).unwrap_or_else(|| "it is still at it".to_owned());
+                self.fail(
+                    &id,
+                    Problem::new("stage", format!("not ready after {}: {why}", self.next.policy.stage)),
+                );
+            }
+        }
+    }
+
+    /// Whether everyone who can answer is ready; says for whom it waits.
+    fn all_staged(&mut self) -> bool {
+        let left = self.left_of(self.next.policy.stage, self.facts.elapsed);
+        let left = crate::time::Millis(left.0.saturating_sub(self.facts.in_state.0));
+        let all_at_once = self.next.policy.strategy == Strategy::AllAtOnce;
+        let mut ready = true;
+        for id in self.present() {
+            if self.next.instances[&id].progress != Progress::Untouched {
+                continue;
+            }
+            match self.silent(&id) {
+                Some(why) => {
+                    self.wait(WaitingOn::Answer(id, why));
+                    ready &= !all_at_once;
+                }
+                None => {
+                    self.wait(WaitingOn::Stage(id, Some(left)));
+                    ready = false;
+                }
+            }
+        }
+        // Members that were never greeted have no entry yet.
+        for (id, why) in self.strangers() {
+            self.wait(WaitingOn::Answer(id, why));
+            ready &= !all_at_once;
+        }
+        ready && !self.present().is_empty()
+    }
+}
