@@ -48,7 +48,7 @@ impl Table {
     #[must_use]
     pub fn text(&self, width: usize) -> String {
         let widths = self.widths(width);
-        let titles = self.titles.iter().map(|title| Cell::painted(title, super::paint::faint)).collect();
+        let titles = self.titles.iter().map(|title| Cell::painted(*title, super::paint::faint)).collect();
         let mut text = line(&titles, &widths);
         for row in &self.rows {
             text.push_str(&line(row, &widths));
