@@ -2,3 +2,4 @@
 //! of `everup_core::seams`, without a runtime, a file or a clock of their own.
 
 pub mod mailbox;
+pub mod prober;

@@ -1,0 +1,117 @@
+//! `/v1/events`: each change of the status as a server-sent event.
+//!
+//! An event has the lines `id` (the status's number), `event: status`, `data` (the status) and `signature`, which
+//! readers that know nothing of it pass over. A stream is as long as one coordinator's time: it ends when another
+//! takes over, and when the agent ends; the reader opens it again.
+
+use super::Shared;
+use super::answer::{Answer, No};
+use super::guard::{Caller, Streams};
+use crate::client::Follow;
+use crate::signing::sign_event;
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use bytes::Bytes;
+use everup_core::ids::InstanceId;
+use everup_core::status::Status;
+use futures_util::stream::unfold;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+/// Something is sent at least this often.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// Where the statuses come from.
+enum Source {
+    Own,
+    Coordinator(Box<Follow>),
+}
+
+struct Events {
+    source: Source,
+    own: watch::Receiver<Arc<Status>>,
+    stop: watch::Receiver<bool>,
+    coordinator: Option<InstanceId>,
+    caller: Caller,
+    index: u64,
+}
+
+pub(super) async fn events(
+    State(backend): State<Shared>,
+    Extension(caller): Extension<Caller>,
+) -> Answer<Response> {
+    let source = match backend.elsewhere(&caller) {
+        None => Source::Own,
+        Some(holder) => {
+            let coordinator =
+                backend.peers.client(&holder).map(|client| client.forwarding(&backend.me.instance));
+            match coordinator {
+                Ok(coordinator) => Source::Coordinator(Box::new(coordinator.events().await?)),
+                Err(_) => Source::Own,
+            }
+        }
+    };
+    let mut own = backend.status.clone();
+    own.mark_changed();
+    let coordinator = own.borrow().coordinator.clone();
+    let events = Events { source, own, stop: backend.stop.clone(), coordinator, caller, index: 0 };
+    let body = unfold(events, async |mut events| Some((Ok::<_, Infallible>(events.next().await?), events)));
+    Response::builder()
+        .header(CONTENT_TYPE, "text/event-stream")
+        .header(CACHE_CONTROL, "no-store")
+        .extension(Streams)
+        .body(Body::from_stream(body))
+        .map_err(|error| No::no_answer(error.to_string()))
+}
+
+impl Events {
+    /// The stream's next piece; nothing at its end.
+    async fn next(&mut self) -> Option<Bytes> {
+        match timeout(KEEP_ALIVE, self.news()).await {
+            Ok(Some(status)) => self.write(&status),
+            Ok(None) => None,
+            Err(_) => Some(Bytes::from_static(b": waiting\n\n")),
+        }
+    }
+
+    /// Safe to drop: what was not told is told by the next call.
+    async fn news(&mut self) -> Option<Arc<Status>> {
+        let Self { source, own, stop, coordinator, .. } = self;
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => None,
+            news = next(source, own, coordinator.as_ref()) => news,
+        }
+    }
+
+    fn write(&mut self, status: &Status) -> Option<Bytes> {
+        let data = serde_json::to_string(status).ok()?;
+        let signature = sign_event(&self.caller.key, &self.caller.nonce, self.index, &data);
+        self.index += 1;
+        Some(format!("id: {}\nevent: status\ndata: {data}\nsignature: {signature}\n\n", status.seq).into())
+    }
+}
+
+async fn next(
+    source: &mut Source,
+    own: &mut watch::Receiver<Arc<Status>>,
+    coordinator: Option<&InstanceId>,
+) -> Option<Arc<Status>> {
+    match source {
+        Source::Own => {
+            own.changed().await.ok()?;
+            let status = own.borrow_and_update().clone();
+            (status.coordinator.as_ref() == coordinator).then_some(status)
+        }
+        Source::Coordinator(follow) => tokio::select! {
+            status = follow.next() => status.ok()?.map(Arc::new),
+            _ = own.wait_for(|now| now.coordinator.as_ref() != coordinator) => None,
+        },
+    }
+}

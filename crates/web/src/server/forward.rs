@@ -1,0 +1,45 @@
+//! What another agent has to be asked: the one that holds the lease. Once: what was handed on is not handed on again.
+
+use super::Backend;
+use super::answer::No;
+use super::guard::Caller;
+use crate::client::{Client, Failure};
+use everup_core::ids::InstanceId;
+
+/// What became of a call that the coordinator was to take.
+pub(super) enum Asked<T> {
+    /// It answered.
+    Answered(T),
+    /// This agent is to do it: it coordinates, nobody does, or the coordinator cannot be reached, so that nothing
+    /// was sent.
+    Here,
+}
+
+impl Backend {
+    /// The agent that coordinates, if it is another and the request came here first.
+    pub(super) fn elsewhere(&self, caller: &Caller) -> Option<InstanceId> {
+        let holder = self.status.borrow().coordinator.clone()?;
+        (holder != self.me.instance && !caller.forwarded).then_some(holder)
+    }
+
+    /// Asks the coordinator, if it is another.
+    pub(super) async fn ask_coordinator<T, F: Future<Output = Result<T, Failure>>>(
+        &self,
+        caller: &Caller,
+        call: impl FnOnce(Client) -> F,
+    ) -> Result<Asked<T>, No> {
+        let Some(holder) = self.elsewhere(caller) else { return Ok(Asked::Here) };
+        let asked = match self.peers.client(&holder) {
+            Ok(client) => call(client.forwarding(&self.me.instance)).await,
+            Err(failure) => Err(failure),
+        };
+        match asked {
+            Ok(answer) => Ok(Asked::Answered(answer)),
+            Err(failure @ Failure::NotSent { .. }) => {
+                tracing::warn!(%holder, %failure, "the coordinator cannot be reached; this agent acts itself");
+                Ok(Asked::Here)
+            }
+            Err(failure) => Err(failure.into()),
+        }
+    }
+}

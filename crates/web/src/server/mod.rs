@@ -1,0 +1,102 @@
+//! An agent's HTTP API, described in design as its `/v1`: the engine's mailbox and board, over signed HTTP.
+//!
+//! [`app`] makes the routes, [`serve`] gives them a listening socket. Everything but `/healthz` wants a signature
+//! ([`guard`]); everything has a bound: connections, the time for a head and a body, the size of both, the wait
+//! for the engine, the length of a poll. What only the coordinator can say or do is asked of the coordinator
+//! ([`forward`]), once.
+
+mod answer;
+mod deployments;
+mod events;
+mod forward;
+mod guard;
+mod listen;
+mod mail;
+mod peer;
+mod status;
+mod versions;
+
+pub use events::KEEP_ALIVE;
+pub use listen::serve;
+
+use crate::clock::WallClock;
+use crate::keyring::Keyring;
+use crate::library::Library;
+use crate::peers::HttpPeers;
+use crate::signing::{Nonces, Receiver};
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post};
+use everup_core::policy::Policy;
+use everup_core::status::Status;
+use everup_engine::mailbox::{Commands, Inbox};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// A long poll for people is answered within this. Proxies and clients often give up after 30 s.
+pub const LONG_POLL: Duration = Duration::from_secs(25);
+
+/// All that the API shows and calls.
+pub struct Backend {
+    /// Who this agent is.
+    pub me: Receiver,
+    /// The instance's procedure.
+    pub inbox: Inbox,
+    /// The part that can coordinate.
+    pub commands: Commands,
+    /// What the engine put on its board.
+    pub status: watch::Receiver<Arc<Status>>,
+    /// Releases, records, samples.
+    pub library: Arc<dyn Library>,
+    /// The other agents.
+    pub peers: HttpPeers,
+    /// The keys that are valid.
+    pub keyring: Arc<Keyring>,
+    /// The nonces that were used.
+    pub nonces: Nonces,
+    /// How a deployment is done when the request does not say.
+    pub policy: Policy,
+    /// The wall clock.
+    pub clock: WallClock,
+    /// Becomes true when the agent is to end: long polls and streams end then.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// The backend, as the handlers share it.
+type Shared = Arc<Backend>;
+
+/// The API's routes.
+#[must_use]
+pub fn app(backend: Backend) -> Router {
+    let backend = Arc::new(backend);
+    Router::new()
+        .route("/", get(status::pointer))
+        .route("/version", get(status::version))
+        .route("/upgrade", post(deployments::upgrade))
+        .route("/metrics", get(status::metrics))
+        .route("/v1/status", get(status::status))
+        .route("/v1/fleet", get(status::fleet))
+        .route("/v1/events", get(events::events))
+        .route("/v1/versions", get(versions::versions))
+        .route("/v1/deployments", get(deployments::list).post(deployments::deploy))
+        .route("/v1/deployments/{id}", get(deployments::one))
+        .route("/v1/deployments/{id}/words", post(deployments::say))
+        .route("/v1/probes", get(status::probes))
+        .route("/v1/peer/greet", post(peer::greet))
+        .route("/v1/peer/order", post(peer::order))
+        .route("/v1/peer/watch", get(peer::watch))
+        .route("/v1/peer/poke", post(peer::poke))
+        .fallback(answer::no_route)
+        .method_not_allowed_fallback(answer::no_method)
+        .layer(from_fn_with_state(backend.clone(), guard::guard))
+        .route("/healthz", get(status::healthz))
+        .with_state(backend)
+}
+
+impl Backend {
+    /// The present status.
+    fn status_now(&self) -> Arc<Status> {
+        self.status.borrow().clone()
+    }
+}
