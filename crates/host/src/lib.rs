@@ -10,3 +10,4 @@ pub mod minder;
 pub mod proc;
 pub mod runtime;
 pub mod settings;
+pub mod store;
