@@ -1,0 +1,265 @@
+//! What an instance knows of itself while it lives: its memory, its view, and who is waiting to hear of a change.
+
+use crate::identity::Identity;
+use crate::mailbox::{Command, Commands};
+use everup_core::gate::{Counts, Passing};
+use everup_core::ids::{Fence, HoldId, InstanceId};
+use everup_core::instance::{Goal, Memory, Phase, Problem, View};
+use everup_core::order::Limits;
+use everup_core::release::ReleaseRef;
+use everup_core::seams::{Chance, Clock, Gate, Journal, Runtime, Seams};
+use everup_core::time::{Millis, Mono};
+use futures_channel::{mpsc, oneshot};
+use std::cell::{Cell, RefCell};
+
+/// A change of memory that the pursuit asks for. All changes go through one place, one after another, so that none
+/// overwrites another; those of a dropped pursuit are forgotten with it.
+pub(super) struct Edit {
+    change: Box<dyn FnOnce(&mut Memory)>,
+    done: oneshot::Sender<()>,
+}
+
+/// How often a save that failed (a full disk) is tried again.
+const RETRY_SAVE: Millis = Millis(1_000);
+
+/// The most callers that wait for a change of the view.
+const MOST_WATCHERS: usize = 64;
+
+pub(super) struct Body<'a, S: Seams> {
+    pub(super) seams: &'a S,
+    pub(super) who: &'a Identity,
+    memory: RefCell<Memory>,
+    view: RefCell<View>,
+    watchers: RefCell<Vec<(u64, oneshot::Sender<View>)>>,
+    edits: mpsc::UnboundedSender<Edit>,
+    coordinator: RefCell<Commands>,
+    /// Whether head was read, or an order was taken, since the agent began: before that nothing may start.
+    pub(super) confirmed: Cell<bool>,
+    /// Whether an instance without memory has read head: before that it obeys nobody.
+    pub(super) informed: Cell<bool>,
+    /// When the present hold lapses, by our own clock.
+    pub(super) held_until: Cell<Mono>,
+    /// Who orders.
+    holder: RefCell<Option<InstanceId>>,
+}
+
+impl<'a, S: Seams> Body<'a, S> {
+    pub(super) fn new(
+        seams: &'a S,
+        who: &'a Identity,
+        memory: Memory,
+        coordinator: Commands,
+    ) -> (Self, mpsc::UnboundedReceiver<Edit>) {
+        let (edits, receiver) = mpsc::unbounded();
+        let view = first_view(who, &memory, seams.chance().next());
+        let informed = memory.fence > Fence::default();
+        let body = Self {
+            seams,
+            who,
+            memory: RefCell::new(memory),
+            view: RefCell::new(view),
+            watchers: RefCell::default(),
+            edits,
+            coordinator: RefCell::new(coordinator),
+            confirmed: Cell::new(false),
+            informed: Cell::new(informed),
+            held_until: Cell::new(Mono::default()),
+            holder: RefCell::default(),
+        };
+        (body, receiver)
+    }
+
+    /// Fills the view with what is found running, before the first call is answered.
+    pub(super) async fn look_around(&self) {
+        let apps = self.seams.runtime().adopt().await.apps;
+        let counts = self.seams.gate().counts().await;
+        self.see(|view| {
+            view.running = !apps.is_empty();
+            if let Some(app) = apps.first() {
+                view.release = Some(app.release.clone());
+            }
+            if let Ok(Counts { passing, .. }) = counts {
+                view.gate = passing;
+            }
+        });
+    }
+
+    pub(super) fn goal(&self) -> Option<Goal> {
+        self.memory.borrow().goal.clone()
+    }
+
+    pub(super) fn memory(&self) -> Memory {
+        self.memory.borrow().clone()
+    }
+
+    /// The fence of the order whose goal is being pursued.
+    pub(super) fn order_fence(&self) -> Fence {
+        self.memory.borrow().order.as_ref().map(|order| order.fence).unwrap_or_default()
+    }
+
+    pub(super) fn now(&self) -> Mono {
+        self.seams.clock().mono()
+    }
+
+    pub(super) async fn pause(&self, span: Millis) {
+        self.seams.clock().until(self.now() + span).await;
+    }
+
+    pub(super) fn view(&self) -> View {
+        self.view.borrow().clone()
+    }
+
+    /// Changes what others see of this instance; whoever waits for news is told.
+    pub(super) fn see(&self, change: impl FnOnce(&mut View)) {
+        let mut view = self.view.borrow_mut();
+        let before = view.clone();
+        change(&mut view);
+        let memory = self.memory.borrow();
+        view.fence = memory.fence;
+        view.done = memory.done;
+        view.migration.clone_from(&memory.migration);
+        if *view == before {
+            return;
+        }
+        view.seq += 1;
+        let now = view.clone();
+        drop(view);
+        for (_, waiting) in self.watchers.borrow_mut().drain(..) {
+            // A caller that gave up is no trouble.
+            let _ = waiting.send(now.clone());
+        }
+    }
+
+    /// A new phase, and what it waits for in it.
+    pub(super) fn phase(&self, phase: Phase, waiting: Option<String>) {
+        self.see(|view| {
+            view.phase = phase;
+            view.waiting = waiting;
+        });
+    }
+
+    pub(super) fn gate_is(&self, passing: Passing) {
+        self.see(|view| view.gate = passing);
+    }
+
+    pub(super) fn hold_is(&self, hold: Option<HoldId>) {
+        self.see(|view| view.hold = hold);
+    }
+
+    /// Answers once the view is newer than `since`.
+    pub(super) fn watch(&self, since: u64, reply: oneshot::Sender<View>) {
+        let view = self.view();
+        let mut watchers = self.watchers.borrow_mut();
+        if view.seq > since || since == 0 {
+            let _ = reply.send(view);
+            return;
+        }
+        watchers.retain(|(_, waiting)| !waiting.is_canceled());
+        if watchers.len() >= MOST_WATCHERS {
+            let _ = watchers.remove(0).1.send(view);
+        }
+        watchers.push((since, reply));
+    }
+
+    /// Asks for a change of memory and waits until it is saved. For the pursuit; it may be dropped meanwhile.
+    pub(super) async fn remember(&self, change: impl FnOnce(&mut Memory) + 'static) {
+        let (done, saved) = oneshot::channel();
+        let edit = Edit { change: Box::new(change), done };
+        if self.edits.unbounded_send(edit).is_ok() {
+            // Canceled only together with this pursuit.
+            let _ = saved.await;
+        }
+    }
+
+    /// Carries out what the pursuit asked for. It is not done before it is saved, however long that takes.
+    pub(super) async fn carry_out(&self, edit: Edit) {
+        let mut next = self.memory();
+        (edit.change)(&mut next);
+        while let Err(problem) = self.seams.journal().save(&next).await {
+            self.see(|view| view.problem = Some(problem));
+            self.pause(RETRY_SAVE).await;
+        }
+        *self.memory.borrow_mut() = next;
+        self.see(|_| {});
+        let _ = edit.done.send(());
+    }
+
+    /// Drops the changes that a dropped pursuit asked for: they speak of a goal that is over.
+    pub(super) fn forget_edits(&self, edits: &mut mpsc::UnboundedReceiver<Edit>) {
+        while edits.try_recv().is_ok() {}
+    }
+
+    /// Saves `next` at once. For calls, which are answered between the steps of the pursuit.
+    pub(super) async fn save(&self, next: Memory) -> Result<(), Problem> {
+        self.seams.journal().save(&next).await?;
+        *self.memory.borrow_mut() = next;
+        self.see(|_| {});
+        Ok(())
+    }
+
+    /// Tells this agent's own coordinator that somebody coordinates, so that it watches the lease.
+    pub(super) fn somebody_coordinates(&self, holder: &InstanceId) {
+        let known = self.holder.borrow().as_ref() == Some(holder);
+        if !known {
+            *self.holder.borrow_mut() = Some(holder.clone());
+            // A full queue means that it is about to look anyway.
+            let _ = self.coordinator.borrow_mut().try_send(Command::Poke);
+        }
+    }
+
+    /// The limits of what is being done: the order's, or one's own for what nobody ordered.
+    pub(super) fn own_limits(&self) -> Limits {
+        let policy = &self.who.policy;
+        Limits {
+            overlap: false,
+            drain: policy.drain,
+            quiet: policy.quiet,
+            start: self.who.care.start,
+            stop: self.who.care.stop,
+            linger: policy.linger,
+            leave: true,
+            min: 0,
+            hold: policy.hold,
+            prove: Millis::ZERO,
+        }
+    }
+
+    /// The release that it ran last, whether or not it runs now.
+    pub(super) fn release(&self) -> Option<ReleaseRef> {
+        self.memory.borrow().release.clone()
+    }
+
+    pub(super) fn ill(&self, problem: Problem) {
+        self.see(|view| {
+            view.phase = Phase::Ill;
+            view.waiting = None;
+            view.healthy = false;
+            view.problem = Some(problem);
+        });
+    }
+}
+
+fn first_view(who: &Identity, memory: &Memory, run: u64) -> View {
+    View {
+        id: who.id.clone(),
+        zone: who.zone.clone(),
+        run,
+        seq: 1,
+        fence: memory.fence,
+        phase: Phase::Announced,
+        waiting: None,
+        release: memory.release.clone(),
+        running: false,
+        done: memory.done,
+        steady: false,
+        staged: std::collections::BTreeSet::default(),
+        gate: Passing::Shut,
+        idle: false,
+        healthy: false,
+        hold: None,
+        problem: memory.problem.clone(),
+        migration: memory.migration.clone(),
+        deaths: 0,
+        fetched: None,
+    }
+}

@@ -1,0 +1,89 @@
+//! A soft hold: new requests wait, the old app runs and finishes its own.
+//!
+//! It is renewed by the coordinator's repeated order. When it lapses, or the app dies, it lets go by itself, into
+//! the old app, without the store: nothing was lost.
+
+use super::app::ended;
+use super::body::Body;
+use super::calls::hold_of;
+use everup_core::gate::{Hold, Idle, Pace, Passing};
+use everup_core::instance::{Goal, Phase, Problem, Running};
+use everup_core::order::Task;
+use everup_core::seams::{Clock, Gate, Runtime, Seams};
+use everup_core::time::Millis;
+use futures_util::future::{Either, pending};
+use futures_util::{FutureExt, pin_mut, select_biased};
+
+/// Holds for as long as it is renewed.
+pub(super) async fn hold<S: Seams>(body: &Body<'_, S>, task: &Task) {
+    let order = body.memory().order.filter(|order| order.task == *task);
+    let Some((hold, lapse)) = order.as_ref().and_then(hold_of) else {
+        return let_go(body, "the order that began it is not known").await;
+    };
+    let app = body.seams.runtime().adopt().await.apps.into_iter().next();
+    // Judged before the call: the gate's own count begins later.
+    body.held_until.set(body.now() + lapse);
+    if let Err(error) = body.seams.gate().hold(&hold).await {
+        return let_go(body, &format!("the gate did not take it: {error}")).await;
+    }
+    body.see(|view| {
+        view.phase = Phase::Held;
+        view.gate = Passing::Held;
+        view.hold = Some(hold.id.clone());
+        view.idle = false;
+        view.running = app.is_some();
+        view.waiting = Some("requests inside its app".to_owned());
+    });
+    let why = until_over(body, &hold, app.as_ref()).await;
+    let_go(body, &why).await;
+}
+
+/// Says when nothing is inside any more; returns why the hold is over.
+async fn until_over<S: Seams>(body: &Body<'_, S>, hold: &Hold, app: Option<&Running>) -> String {
+    let exited = match app {
+        Some(app) => Either::Left(body.seams.runtime().exited(app)),
+        None => Either::Right(pending()),
+    };
+    let exited = exited.fuse();
+    let idle = until_idle(body).fuse();
+    pin_mut!(exited, idle);
+    loop {
+        let until = body.held_until.get();
+        let lapsed = body.seams.clock().until(until).fuse();
+        pin_mut!(lapsed);
+        select_biased! {
+            exit = exited => return ended("hold", &exit).reason,
+            () = idle => body.see(|view| {
+                view.idle = true;
+                view.waiting = Some("the order to seal".to_owned());
+            }),
+            () = lapsed => if body.held_until.get() <= body.now() {
+                return format!("it was not renewed for {}", hold.lapse);
+            },
+        }
+    }
+}
+
+async fn until_idle<S: Seams>(body: &Body<'_, S>) {
+    while !matches!(body.seams.gate().idle(Millis(5_000)).await, Ok(Idle::Yes)) {
+        // An answer "not yet" came after the whole wait; a gate that is away needs a moment.
+        body.pause(Millis(50)).await;
+    }
+}
+
+/// Serves the old release again.
+async fn let_go<S: Seams>(body: &Body<'_, S>, why: &str) {
+    // If the gate lets go by itself this changes nothing; if its clock is slower than ours it helps.
+    let _ = body.seams.gate().release(Pace::AtOnce).await;
+    let problem = Problem::new("hold", why);
+    body.see(|view| {
+        view.problem = Some(problem);
+        view.hold = None;
+        view.idle = false;
+        view.gate = Passing::Open;
+        view.phase = Phase::Joining;
+        view.waiting = None;
+    });
+    let goal = body.release().map(|release| Goal::Serve { release });
+    body.remember(move |memory| memory.goal = goal).await;
+}

@@ -1,0 +1,362 @@
+//! Into service on a release, from wherever the instance is: a boot, an update, a way back, a restart of the agent.
+//!
+//! The order of a stop: out of the balancer, gate shut, nothing in flight, the app told to stop. The port never
+//! closes: the gate keeps what arrives meanwhile.
+
+use super::app::{done, ended, start, wait_healthy};
+use super::body::Body;
+use super::newcomer::{Wanted, ask};
+use super::tend::{Proof, Tended, tend};
+use everup_core::gate::{Drain, Pace, Passing};
+use everup_core::ids::Fence;
+use everup_core::instance::{Phase, Problem, Running, Slot};
+use everup_core::order::{Limits, Task};
+use everup_core::release::ReleaseRef;
+use everup_core::seams::{Fleet, Gate, Runtime, Seams, Stage};
+use everup_core::time::Millis;
+
+/// The first wave of requests let go to a cold app.
+const FIRST_WAVE: u32 = 4;
+/// How often the gate or the fleet is asked again when it does not answer (its process is being replaced).
+const ASK_AGAIN: Millis = Millis(200);
+/// The longest wait between two restarts of an app that dies at once.
+const LONGEST_BACK_OFF: Millis = Millis(60_000);
+
+/// Why an attempt ended.
+enum Ended {
+    /// The app does not start, or died.
+    Ill(Problem),
+    /// The new release died beside the old one, which serves again.
+    BackOnOld(Running, Problem),
+    /// Head wants something else.
+    OtherGoal,
+}
+
+/// Serves `release`, for as long as that is the goal.
+pub(super) async fn serve<S: Seams>(body: &Body<'_, S>, release: &ReleaseRef, task: Option<&Task>) {
+    let limits = limits_of(body, task);
+    let mut back_off = body.who.care.back_off;
+    loop {
+        let began = body.now();
+        match attempt(body, release, task, &limits).await {
+            Ended::OtherGoal => return,
+            Ended::BackOnOld(old, problem) => return stay_on_old(body, &old, problem).await,
+            Ended::Ill(problem) => fall_ill(body, problem).await,
+        }
+        let lived = body.now().since(began) > LONGEST_BACK_OFF;
+        back_off =
+            if lived { body.who.care.back_off } else { Millis((back_off.0 * 2).min(LONGEST_BACK_OFF.0)) };
+        body.pause(back_off).await;
+    }
+}
+
+fn limits_of<S: Seams>(body: &Body<'_, S>, task: Option<&Task>) -> Limits {
+    match task {
+        Some(Task::Update { limits, .. } | Task::Start { limits, .. }) => *limits,
+        _ => body.own_limits(),
+    }
+}
+
+/// One attempt, from what is found running to the app's death.
+async fn attempt<S: Seams>(
+    body: &Body<'_, S>,
+    release: &ReleaseRef,
+    task: Option<&Task>,
+    limits: &Limits,
+) -> Ended {
+    let fence = body.order_fence();
+    let found = body.seams.runtime().adopt().await.apps;
+    let (mine, others): (Vec<Running>, Vec<Running>) =
+        found.into_iter().partition(|app| app.release == *release);
+    let mine = mine.into_iter().next();
+    if mine.is_none() {
+        if let Err(problem) = body.seams.stage().ensure(release).await {
+            return Ended::Ill(problem);
+        }
+        let staged = release.clone();
+        body.see(|view| {
+            view.staged.insert(staged);
+        });
+    }
+    let beside = limits.overlap && others.len() < 2;
+    if !beside {
+        stop_all(body, &others, limits).await;
+    }
+    if mine.is_none() && !may_start(body, release).await {
+        return Ended::OtherGoal;
+    }
+    match bring_up(body, release, mine, &others, limits, beside).await {
+        Err(problem) if beside && !others.is_empty() => {
+            give_up_beside(body, release, &others[0], limits, problem).await
+        }
+        Err(problem) => Ended::Ill(problem),
+        Ok(app) => in_service(body, app, if beside { others } else { Vec::new() }, task, limits, fence).await,
+    }
+}
+
+/// Just before anything is started head is read again: a deployment may have begun to seal. What was ordered since
+/// the agent began needs no more: the coordinator has read head, and greeted.
+async fn may_start<S: Seams>(body: &Body<'_, S>, release: &ReleaseRef) -> bool {
+    if body.confirmed.get() {
+        return true;
+    }
+    loop {
+        match ask(body).await {
+            Ok(Wanted::Run(wanted)) if wanted == *release => {
+                body.confirmed.set(true);
+                return true;
+            }
+            Ok(Wanted::Run(_) | Wanted::Wait(..)) => {
+                body.remember(|memory| memory.goal = None).await;
+                return false;
+            }
+            Err(error) => {
+                body.phase(Phase::Waiting, Some(format!("the store, before it may start anything: {error}")));
+                body.pause(Millis(1_000)).await;
+            }
+        }
+    }
+}
+
+async fn bring_up<S: Seams>(
+    body: &Body<'_, S>,
+    release: &ReleaseRef,
+    mine: Option<Running>,
+    others: &[Running],
+    limits: &Limits,
+    beside: bool,
+) -> Result<Running, Problem> {
+    let starting = if beside && !others.is_empty() { Phase::Beside } else { Phase::Starting };
+    let app = match mine {
+        Some(app) => app,
+        None => {
+            if body.view().phase != Phase::Ill {
+                body.phase(starting, None);
+            }
+            let slot = others.first().filter(|_| beside).map_or(Slot::A, |old| old.slot.other());
+            start(body, release, slot).await?
+        }
+    };
+    if starting == Phase::Starting {
+        body.see(|view| {
+            view.running = true;
+            view.release = Some(app.release.clone());
+        });
+    }
+    wait_healthy(body, &app, limits.start).await?;
+    Ok(app)
+}
+
+/// Lets `app` into service, proves it, ends what it replaced, and looks after it.
+async fn in_service<S: Seams>(
+    body: &Body<'_, S>,
+    app: Running,
+    old: Vec<Running>,
+    task: Option<&Task>,
+    limits: &Limits,
+    fence: Fence,
+) -> Ended {
+    let on_probation = body.view().deaths > 0 && task.is_some();
+    open(body, &app, pace(task)).await;
+    join(body).await;
+    body.see(|view| {
+        view.phase = match (on_probation, old.is_empty()) {
+            (true, _) => Phase::Ill,
+            (false, true) => Phase::Serving,
+            (false, false) => Phase::Lingering,
+        };
+        view.waiting = None;
+        view.running = true;
+        view.release = Some(app.release.clone());
+        view.healthy = true;
+        view.hold = None;
+        if !on_probation {
+            view.problem = None;
+        }
+    });
+    done(body, fence).await;
+    let proof = Proof { at: body.now() + limits.prove, ordered: task.is_some() };
+    if let Some(first) = old.first() {
+        let linger = Proof { at: body.now() + limits.linger, ..proof };
+        if let Tended::Died(problem) = tend(body, &app, linger, true).await {
+            return back_on(body, first.clone(), problem).await;
+        }
+        body.phase(Phase::Serving, None);
+        retire_old(body, &old, limits).await;
+    }
+    match tend(body, &app, proof, false).await {
+        Tended::Died(problem) => died(body, &app, proof, problem).await,
+        Tended::Proven => Ended::OtherGoal,
+    }
+}
+
+const fn pace(task: Option<&Task>) -> Pace {
+    match task {
+        Some(Task::Start { .. }) => Pace::Growing { from: FIRST_WAVE },
+        _ => Pace::AtOnce,
+    }
+}
+
+/// The app is gone: the gate keeps what arrives until the next one is there.
+async fn died<S: Seams>(body: &Body<'_, S>, app: &Running, proof: Proof, problem: Problem) -> Ended {
+    shut(body, Millis::ZERO, Millis::ZERO).await;
+    // What the app has left behind must not hold its port.
+    body.seams.runtime().stop(app, Millis::ZERO).await;
+    let unproven = proof.ordered && !body.view().steady;
+    body.see(|view| {
+        view.deaths += 1;
+        view.running = false;
+        view.healthy = false;
+    });
+    let problem = if unproven {
+        Problem { reason: format!("{} before it was proven", problem.reason), ..problem }
+    } else {
+        problem
+    };
+    Ended::Ill(problem)
+}
+
+async fn back_on<S: Seams>(body: &Body<'_, S>, old: Running, problem: Problem) -> Ended {
+    open(body, &old, Pace::AtOnce).await;
+    let release = old.release.clone();
+    body.remember(move |memory| memory.release = Some(release)).await;
+    Ended::BackOnOld(old, problem)
+}
+
+/// The new release did not come up beside the old one, which never stopped serving.
+async fn give_up_beside<S: Seams>(
+    body: &Body<'_, S>,
+    release: &ReleaseRef,
+    old: &Running,
+    limits: &Limits,
+    problem: Problem,
+) -> Ended {
+    for app in body.seams.runtime().adopt().await.apps {
+        if app.release == *release {
+            body.seams.runtime().stop(&app, limits.stop).await;
+        }
+    }
+    back_on(body, old.clone(), problem).await
+}
+
+/// Serves on with the old app, and says what was wrong with the new one, until an order says what next.
+async fn stay_on_old<S: Seams>(body: &Body<'_, S>, old: &Running, problem: Problem) {
+    body.see(|view| {
+        view.phase = Phase::Ill;
+        view.problem = Some(problem);
+        view.release = Some(old.release.clone());
+        view.running = true;
+        view.healthy = true;
+        view.steady = false;
+    });
+    let exit = body.seams.runtime().exited(old).await;
+    fall_ill(body, ended("run", &exit)).await;
+    let release = old.release.clone();
+    body.remember(move |memory| memory.goal = Some(everup_core::instance::Goal::Serve { release })).await;
+}
+
+async fn fall_ill<S: Seams>(body: &Body<'_, S>, problem: Problem) {
+    body.ill(problem.clone());
+    body.remember(move |memory| memory.problem = Some(problem)).await;
+}
+
+/// Stops everything that is not the goal's release: out of the balancer first, and nothing in flight.
+async fn stop_all<S: Seams>(body: &Body<'_, S>, apps: &[Running], limits: &Limits) {
+    if apps.is_empty() {
+        return;
+    }
+    let sealed = body.view().gate == Passing::Sealed;
+    if !sealed {
+        leave_in_turn(body, limits).await;
+        shut(body, limits.drain, limits.quiet).await;
+        body.phase(Phase::Idle, None);
+    }
+    // From here on it does not come back: said before it is done.
+    body.phase(Phase::Stopped, Some("the old app to end".to_owned()));
+    for app in apps {
+        body.seams.runtime().stop(app, limits.stop).await;
+    }
+    body.see(|view| {
+        view.running = false;
+        view.healthy = false;
+        view.waiting = None;
+    });
+}
+
+/// Leaves the balancer, but looks once more first: as many others as must be have to be in it.
+async fn leave_in_turn<S: Seams>(body: &Body<'_, S>, limits: &Limits) {
+    if !limits.leave {
+        return body.phase(Phase::Leaving, Some("requests inside its app".to_owned()));
+    }
+    let mut since = 0;
+    loop {
+        match body.seams.fleet().members(since).await {
+            Ok(members) => {
+                since = members.seq;
+                let me = members.members.get(&body.who.id);
+                let inside = me.is_some_and(|member| member.balanced);
+                let others = members
+                    .members
+                    .iter()
+                    .filter(|(id, m)| **id != body.who.id && m.balanced && !m.terminating);
+                let others = others.count();
+                if !inside || others >= limits.min as usize || !body.view().healthy {
+                    break;
+                }
+                let why =
+                    format!("others in the balancer: {others}, and {} must be before it leaves", limits.min);
+                body.see(|view| view.waiting = Some(why));
+            }
+            Err(error) => {
+                body.see(|view| view.waiting = Some(format!("the fleet to answer: {error}")));
+                body.pause(ASK_AGAIN).await;
+            }
+        }
+    }
+    body.phase(Phase::Leaving, Some("the balancer, and requests inside its app".to_owned()));
+    while let Err(error) = body.seams.fleet().leave().await {
+        body.see(|view| view.waiting = Some(format!("the balancer to let it go: {error}")));
+        body.pause(ASK_AGAIN).await;
+    }
+}
+
+async fn shut<S: Seams>(body: &Body<'_, S>, within: Millis, quiet: Millis) {
+    let drain = Drain { within, quiet, limits: body.who.policy.hold };
+    body.gate_is(Passing::Draining);
+    while let Err(error) = body.seams.gate().drain(&drain).await {
+        body.see(|view| view.waiting = Some(format!("its gate to answer: {error}")));
+        body.pause(ASK_AGAIN).await;
+    }
+    body.gate_is(Passing::Shut);
+}
+
+async fn open<S: Seams>(body: &Body<'_, S>, app: &Running, pace: Pace) {
+    while let Err(error) = body.seams.gate().switch(&app.upstream).await {
+        body.see(|view| view.waiting = Some(format!("its gate to answer: {error}")));
+        body.pause(ASK_AGAIN).await;
+    }
+    while let Err(error) = body.seams.gate().release(pace).await {
+        body.see(|view| view.waiting = Some(format!("its gate to answer: {error}")));
+        body.pause(ASK_AGAIN).await;
+    }
+    body.gate_is(Passing::Open);
+}
+
+async fn join<S: Seams>(body: &Body<'_, S>) {
+    if body.view().phase != Phase::Ill {
+        body.phase(Phase::Joining, Some("the balancer to let it in".to_owned()));
+    }
+    while let Err(error) = body.seams.fleet().join().await {
+        body.see(|view| view.waiting = Some(format!("the balancer to let it in: {error}")));
+        body.pause(ASK_AGAIN).await;
+    }
+}
+
+/// Ends what the gate no longer sends to, once nothing is inside it.
+async fn retire_old<S: Seams>(body: &Body<'_, S>, old: &[Running], limits: &Limits) {
+    // At the deadline what is left inside is cut with the app; the gate counts it.
+    let _ = body.seams.gate().idle(limits.drain).await;
+    for app in old {
+        body.seams.runtime().stop(app, limits.stop).await;
+    }
+}
