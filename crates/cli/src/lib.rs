@@ -5,9 +5,12 @@ pub mod args;
 pub mod cmd;
 pub mod config;
 pub mod context;
+pub mod demo;
 pub mod exit;
 pub mod failure;
+pub mod load;
 pub mod output;
+pub mod websocket;
 
 use args::{Args, Command};
 use clap::Parser;

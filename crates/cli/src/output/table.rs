@@ -48,7 +48,8 @@ impl Table {
     #[must_use]
     pub fn text(&self, width: usize) -> String {
         let widths = self.widths(width);
-        let titles = self.titles.iter().map(|title| Cell::painted(*title, super::paint::faint)).collect();
+        let titles =
+            self.titles.iter().map(|title| Cell::painted(*title, super::paint::faint)).collect::<Vec<_>>();
         let mut text = line(&titles, &widths);
         for row in &self.rows {
             text.push_str(&line(row, &widths));
@@ -70,7 +71,7 @@ impl Table {
     }
 }
 
-fn line(cells: &Vec<Cell>, widths: &[usize]) -> String {
+fn line(cells: &[Cell], widths: &[usize]) -> String {
     let mut line = String::new();
     for (i, (cell, width)) in cells.iter().zip(widths).enumerate() {
         let text = shorten(&cell.text, *width);
