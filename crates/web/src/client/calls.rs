@@ -1,11 +1,13 @@
 //! The API's calls.
 
 use super::{ANSWER, Believed, Call, Client, Failure};
+use crate::signing::nonce;
 use crate::wire::{Deploy, Fleet, Greeting, Runs, Started, VersionLine, Words};
 use bytes::Bytes;
-use everup_core::ids::{DeploymentId, InstanceId, Term};
+use everup_core::ids::{DeploymentId, InstanceId, Term, Version};
 use everup_core::instance::View;
 use everup_core::order::{Ack, Order};
+use everup_core::policy::Strategy;
 use everup_core::receipt::Window;
 use everup_core::record::{Record, Word};
 use everup_core::status::Status;
@@ -76,12 +78,14 @@ impl Client {
         self.get(format!("/v1/deployments/{}", named(id)), ANSWER * 2).await
     }
 
-    /// `POST /v1/deployments`.
+    /// `POST /v1/deployments`. Without an idempotency key it gets a random one, so that it may be repeated.
     ///
     /// # Errors
     /// When it does not answer, or refuses.
     pub async fn deploy(&self, deploy: &Deploy) -> Result<Started, Failure> {
-        self.post("/v1/deployments".into(), deploy, WRITE).await
+        let mut deploy = deploy.clone();
+        deploy.idempotency.get_or_insert_with(nonce);
+        self.post("/v1/deployments".into(), &deploy, WRITE).await
     }
 
     /// `POST /v1/deployments/{id}/words`; nothing: to the one that runs.
@@ -107,6 +111,29 @@ impl Client {
     pub async fn metrics(&self) -> Result<String, Failure> {
         let answer = self.call(Call::get("/metrics".into(), ANSWER)).await?;
         String::from_utf8(answer.0.to_vec()).map_err(|error| Failure::unread(&self.address, error))
+    }
+
+    /// `POST /upgrade`: the simplest way to begin a deployment, by the agent's own settings.
+    ///
+    /// # Errors
+    /// When it does not answer, or refuses.
+    pub async fn upgrade(&self, version: &Version, strategy: Option<Strategy>) -> Result<Started, Failure> {
+        let strategy = strategy.map(|strategy| format!("&strategy={strategy}")).unwrap_or_default();
+        // In a query `+` is a blank.
+        let version = version.as_str().replace('+', "%2B");
+        let target = format!("/upgrade?version={version}{strategy}");
+        // It has no idempotency key, so it must not be repeated.
+        let call = Call { once: true, ..Call::post(target, Bytes::new(), WRITE) };
+        self.read(&self.call(call).await?)
+    }
+
+    /// Any call, and its answer as it came.
+    ///
+    /// # Errors
+    /// When it does not answer, or refuses.
+    pub async fn raw(&self, method: Method, target: &str, body: String) -> Result<Bytes, Failure> {
+        let call = Call { method, target: target.to_owned(), body: body.into(), within: WRITE, once: true };
+        self.call(call).await.map(|answer| answer.0)
     }
 
     pub(crate) async fn greet(&self, term: Term, holder: &InstanceId) -> Result<Ack, Failure> {
@@ -153,10 +180,10 @@ fn named(id: Option<&DeploymentId>) -> &str {
 
 impl Call {
     pub(super) fn get(target: String, within: Duration) -> Self {
-        Self { method: Method::GET, target, body: Bytes::new(), within }
+        Self { method: Method::GET, target, body: Bytes::new(), within, once: false }
     }
 
     fn post(target: String, body: Bytes, within: Duration) -> Self {
-        Self { method: Method::POST, target, body, within }
+        Self { method: Method::POST, target, body, within, once: false }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! It goes to the address that it is given and nowhere else: no proxy of the environment (`HTTP_PROXY`) is looked
 //! at. Each call has a deadline. A call is repeated once, on a fresh connection and with a signature of its own, if
-//! the pooled connection had been closed meanwhile; every call of the API may be sent twice.
+//! the pooled connection had been closed meanwhile: a call either changes nothing, or changes nothing the second time,
+//! or goes on a fresh connection from the start.
 
 mod calls;
 mod connection;
@@ -58,6 +59,8 @@ struct Call {
     target: String,
     body: Bytes,
     within: Duration,
+    /// It must not be sent twice: it goes on a fresh connection.
+    once: bool,
 }
 
 /// An answer whose signature was verified.
@@ -127,7 +130,8 @@ impl Client {
 
     /// Sends a call on a connection of the pool, or on a fresh one.
     async fn send(&self, call: &Call) -> Result<Sent, Failure> {
-        if let Some(mut pooled) = self.http.0.pool.take(&self.address) {
+        let pooled = if call.once { None } else { self.http.0.pool.take(&self.address) };
+        if let Some(mut pooled) = pooled {
             let (request, nonce) = self.request(call)?;
             if let Ok(answer) = pooled.send(request).await {
                 self.http.0.pool.put(&self.address, pooled);

@@ -70,6 +70,11 @@ impl Backend {
         }
     }
 
+    /// Tells the engine that somebody looks at the board. A full mailbox means that it is awake anyway.
+    pub(super) fn look(&self) {
+        let _ = self.commands.clone().try_send(Command::Look);
+    }
+
     async fn ask<C, T>(
         &self,
         mailbox: &mpsc::Sender<C>,

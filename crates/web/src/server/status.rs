@@ -112,6 +112,7 @@ impl Backend {
 
     /// This agent's status, once it is another than the caller has; the same after a while.
     async fn own_status(&self, have: &Have) -> Status {
+        self.look();
         let (mut now, mut stop) = (self.status.clone(), self.stop.clone());
         let is_news = |status: &Status| match (have.since, &have.of) {
             (None, _) => true,

@@ -4,6 +4,7 @@ use super::base::{BadMessage, Input, Message, attach, read, value};
 use super::{CONTENT_DIGEST, FORWARDED, Key, KeyId, LABEL, REQUEST, TO, WINDOW, content_digest, digest};
 use everup_core::ids::{Environment, InstanceId};
 use everup_core::time::{Millis, Wall};
+use everup_engine::identity::Identity;
 use http::request::Parts;
 
 /// Longer nonces are not echoed.
@@ -16,6 +17,14 @@ pub struct Receiver {
     pub instance: InstanceId,
     /// Its environment: a request for any agent names it.
     pub environment: Environment,
+}
+
+impl Receiver {
+    /// The receiver that an agent is.
+    #[must_use]
+    pub fn of(identity: &Identity) -> Self {
+        Self { instance: identity.id.clone(), environment: identity.environment.clone() }
+    }
 }
 
 /// A request whose head was verified. Its body is still to be compared with the digest, and its nonce to be used.
