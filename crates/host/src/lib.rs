@@ -5,6 +5,7 @@ pub mod clock;
 pub mod disk;
 pub mod health;
 pub mod journal;
+pub mod local;
 pub mod logs;
 pub mod minder;
 pub mod proc;

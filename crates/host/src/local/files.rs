@@ -1,0 +1,70 @@
+//! Small files that are always whole: written beside, synced, renamed.
+
+use crate::disk;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// What could not be done with a file.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {wanted} {}: {source}", .path.display())]
+pub struct FileError {
+    /// "read", "write", "create".
+    pub wanted: &'static str,
+    /// Which.
+    pub path: PathBuf,
+    /// What happened.
+    #[source]
+    pub source: io::Error,
+}
+
+impl FileError {
+    pub(super) fn at(wanted: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self { wanted, path, source }
+    }
+}
+
+/// Replaces `path`: whoever reads sees the old document or the new one, never a part.
+pub(super) fn replace(path: &Path, document: &impl Serialize) -> Result<(), FileError> {
+    let bytes =
+        serde_json::to_vec(document).map_err(io::Error::from).map_err(FileError::at("write", path))?;
+    disk::atomic_write(path, &bytes).map_err(io::Error::other).map_err(FileError::at("write", path))
+}
+
+/// Reads `path`; nothing if it does not exist.
+pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, FileError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(
+            serde_json::from_slice(&bytes).map_err(io::Error::from).map_err(FileError::at("read", path))?,
+        )),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(FileError::at("read", path)(error)),
+    }
+}
+
+/// Makes a folder that only its owner may enter.
+pub(super) fn folder(path: &Path) -> Result<(), FileError> {
+    let make = || -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+    };
+    make().map_err(FileError::at("create", path))
+}
+
+/// A log for a child's own words, appended to; begun anew when it is larger than `limit`, with one old one kept.
+pub(super) fn log(path: &Path, limit: u64) -> Result<File, FileError> {
+    if fs::metadata(path).is_ok_and(|file| file.len() > limit) {
+        fs::rename(path, path.with_extension("log.1")).map_err(FileError::at("rotate", path))?;
+    }
+    private().create(true).append(true).open(path).map_err(FileError::at("open", path))
+}
+
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.mode(0o600);
+    options
+}

@@ -1,0 +1,20 @@
+//! The local fleet: as many instances of an app as wanted, as processes of this machine, kept by a keeper.
+//!
+//! The keeper is the fleet's engine: it starts the balancer and one agent an instance, replaces what dies, scales,
+//! and says who is in the fleet and who has ended. No request passes through it, and everything goes on without it;
+//! a new one adopts what runs. What an instance does is not its business: it only tells one to end.
+
+mod children;
+pub mod client;
+mod files;
+pub mod house;
+pub mod keeper;
+pub mod ledger;
+pub mod lock;
+pub mod owner;
+mod plan;
+pub mod ports;
+mod retry;
+mod server;
+pub mod sockets;
+pub mod wire;
