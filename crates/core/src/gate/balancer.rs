@@ -221,6 +221,12 @@ impl Balancer {
         }
     }
 
+    /// Whether the last active check passed, or there was none.
+    #[must_use]
+    pub fn healthy(&self, slot: SlotKey) -> bool {
+        self.slots.get(&slot).is_some_and(|s| !s.ill)
+    }
+
     /// What the gate does and sees; `None` for one that was removed.
     #[must_use]
     pub fn counts(&self, slot: SlotKey) -> Option<Counts> {

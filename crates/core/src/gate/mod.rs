@@ -106,7 +106,7 @@ pub enum Pace {
 }
 
 /// What a gate is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Passing {
     /// Requests pass to the upstream.

@@ -1,0 +1,451 @@
+//! The pure balancer of `everup_core::gate`, given a clock, wakers and names.
+
+use crate::flight::{Ending, Flight, Inside};
+use crate::state::{KeptSlot, State};
+use everup_core::gate::machine::{
+    Arrival, Balancer, Event, HoldRefused, Kept, NoUpstream, Pass, Refusal, SlotKey, Ticket,
+};
+use everup_core::gate::{Counts, Drain, Drained, Hold, HoldLimits, NotHolding, Pace, Passing, Upstream};
+use everup_core::ids::{HoldId, InstanceId, Zone};
+use everup_core::time::{Millis, Mono};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, oneshot};
+
+/// What was asked to end has so long before it is ended by force: enough for a close frame and its answer.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Streams are ended over this span, so that their clients do not all come back at once.
+const SPREAD: Duration = Duration::from_millis(500);
+
+/// A slot by its instance.
+#[derive(Debug)]
+pub(crate) struct Named {
+    pub(crate) key: SlotKey,
+    pub(crate) zone: Zone,
+    drain: Draining,
+}
+
+/// How the last drain of a slot stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Draining {
+    /// On its way; so many were ended so far.
+    Running(Drained),
+    /// Shut.
+    Done(Drained),
+    /// Opened or held before it was done.
+    TakenBack,
+}
+
+/// There is no slot of that instance.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no slot for instance {0}; add it first")]
+pub(crate) struct NoSlot(pub(crate) InstanceId);
+
+type Verdict = Result<(Flight, Millis), Refusal>;
+
+/// All gates of this proxy.
+#[derive(Debug)]
+pub(crate) struct Gates {
+    machine: RefCell<Balancer>,
+    named: RefCell<BTreeMap<InstanceId, Named>>,
+    waiting: RefCell<HashMap<Ticket, oneshot::Sender<Verdict>>>,
+    inside: RefCell<HashMap<Ticket, Rc<Inside>>>,
+    seq: Cell<u64>,
+    changed: Notify,
+    due: Notify,
+    start: Instant,
+}
+
+/// What becomes of a request that has come.
+pub(crate) enum Entry {
+    /// It passes.
+    In(Flight),
+    /// It waits.
+    Waits(Waiter),
+    /// 503.
+    Refused(Refusal),
+    /// 502: never sent, and nobody else to send it to.
+    Unreachable,
+}
+
+impl Gates {
+    /// Gates as they were kept. `seq` has to differ from any that an earlier process began with.
+    pub(crate) fn new(limits: HoldLimits, kept: State, seq: u64) -> Rc<Self> {
+        let gates = Rc::new(Self {
+            machine: RefCell::new(Balancer::new(limits)),
+            named: RefCell::default(),
+            waiting: RefCell::default(),
+            inside: RefCell::default(),
+            seq: Cell::new(seq),
+            changed: Notify::new(),
+            due: Notify::new(),
+            start: Instant::now(),
+        });
+        for slot in kept.slots {
+            gates.add(&slot.id, slot.zone, &slot.gate);
+        }
+        gates
+    }
+
+    fn now(&self) -> Mono {
+        Mono(Millis::from(self.start.elapsed()).0)
+    }
+
+    // What requests do.
+
+    /// A request of `bytes` in memory has come.
+    pub(crate) fn arrive(self: &Rc<Self>, bytes: u64) -> Entry {
+        let arrival = self.machine.borrow_mut().arrive(self.now(), bytes);
+        self.entry(arrival)
+    }
+
+    /// `flight` could not be begun: nobody listens there. Nothing was sent, so another gate may take it.
+    pub(crate) fn unreachable(self: &Rc<Self>, flight: Flight, tried: &[SlotKey], bytes: u64) -> Entry {
+        let Some(pass) = flight.give_up() else { return Entry::Unreachable };
+        self.inside.borrow_mut().remove(&pass.ticket);
+        let arrival = self.machine.borrow_mut().unreachable(self.now(), pass, tried, bytes);
+        let entry = self.entry(arrival);
+        self.settle();
+        entry
+    }
+
+    fn entry(self: &Rc<Self>, arrival: Arrival) -> Entry {
+        match arrival {
+            Arrival::Pass(pass) => Entry::In(Flight::new(Rc::clone(self), pass)),
+            Arrival::Refuse(refusal) => Entry::Refused(refusal),
+            Arrival::Unreachable => Entry::Unreachable,
+            Arrival::Wait(ticket) => {
+                let (tell, told) = oneshot::channel();
+                self.waiting.borrow_mut().insert(ticket, tell);
+                self.due.notify_one();
+                Entry::Waits(Waiter { gates: Rc::clone(self), ticket, told })
+            }
+        }
+    }
+
+    pub(crate) fn entered(&self, ticket: Ticket, inside: Rc<Inside>) {
+        self.inside.borrow_mut().insert(ticket, inside);
+    }
+
+    pub(crate) fn out(self: &Rc<Self>, ticket: Ticket, pass: Option<Pass>) {
+        // A request that gave its place up may be inside again under the same ticket.
+        if let Some(pass) = pass {
+            self.inside.borrow_mut().remove(&ticket);
+            self.machine.borrow_mut().answered(self.now(), pass);
+            self.settle();
+        }
+    }
+
+    pub(crate) fn streaming(self: &Rc<Self>, pass: &mut Pass) {
+        self.machine.borrow_mut().streaming(self.now(), pass);
+        self.settle();
+    }
+
+    pub(crate) fn reached(&self, pass: &Pass) {
+        self.machine.borrow_mut().reached(pass);
+    }
+
+    /// A drain's deadline ended a request of `slot`.
+    pub(crate) fn ended(&self, slot: SlotKey, how: Ending) {
+        let mut named = self.named.borrow_mut();
+        let Some(named) = named.values_mut().find(|n| n.key == slot) else { return };
+        if let Draining::Running(so_far) = &mut named.drain {
+            match how {
+                Ending::ByDesign => so_far.ended += 1,
+                Ending::Cut => so_far.cut += 1,
+            }
+        }
+    }
+
+    // What time does.
+
+    /// Does what is due when it is due; runs as long as the proxy does.
+    pub(crate) async fn keep_time(self: Rc<Self>) {
+        loop {
+            let next = self.machine.borrow().next_deadline();
+            let due = self.due.notified();
+            match next {
+                None => due.await,
+                Some(at) => {
+                    let at = self.start + at.since(Mono(0)).as_duration();
+                    tokio::select! { () = due => {}, () = tokio::time::sleep_until(at.into()) => {} }
+                }
+            }
+            self.machine.borrow_mut().tick(self.now());
+            self.settle();
+        }
+    }
+
+    /// Carries out what the machine has decided meanwhile.
+    fn settle(self: &Rc<Self>) {
+        loop {
+            let events = {
+                let mut machine = self.machine.borrow_mut();
+                if !machine.has_events() {
+                    return;
+                }
+                machine.events()
+            };
+            for event in events {
+                self.carry_out(event);
+            }
+        }
+    }
+
+    fn carry_out(self: &Rc<Self>, event: Event) {
+        match event {
+            Event::LetGo(pass, waited) => {
+                let ticket = pass.ticket;
+                self.tell(ticket, Ok((Flight::new(Rc::clone(self), pass), waited)));
+            }
+            Event::Expired(ticket, refusal) => self.tell(ticket, Err(refusal)),
+            Event::Lapsed(_) => self.change(),
+            Event::Idle(_) => self.changed.notify_waiters(),
+            Event::End(slot) => self.end(slot),
+            Event::Drained(slot) => self.drained(slot, true),
+            Event::TakenBack(slot) => self.drained(slot, false),
+        }
+    }
+
+    /// A client that left in this moment gives its place back by dropping it.
+    fn tell(&self, ticket: Ticket, verdict: Verdict) {
+        let waiter = self.waiting.borrow_mut().remove(&ticket);
+        if let Some(waiter) = waiter {
+            drop(waiter.send(verdict));
+        }
+    }
+
+    fn drained(&self, slot: SlotKey, done: bool) {
+        if let Some(named) = self.named.borrow_mut().values_mut().find(|n| n.key == slot)
+            && let Draining::Running(so_far) = named.drain
+        {
+            named.drain = if done { Draining::Done(so_far) } else { Draining::TakenBack };
+        }
+        self.change();
+    }
+
+    /// The deadline of a drain: streams end one after the other, the rest now, and what is left then by force.
+    fn end(self: &Rc<Self>, slot: SlotKey) {
+        let all: Vec<_> =
+            self.inside.borrow().values().filter(|i| i.slot() == Some(slot)).map(Rc::clone).collect();
+        let (streams, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|i| i.is_stream());
+        rest.iter().for_each(|inside| inside.ask());
+        let gates = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            let pause = SPREAD / u32::try_from(streams.len().max(1)).unwrap_or(u32::MAX);
+            for stream in &streams {
+                stream.ask();
+                tokio::time::sleep(pause).await;
+            }
+            tokio::time::sleep(GRACE).await;
+            streams.iter().chain(&rest).for_each(|inside| gates.force(slot, inside));
+        });
+    }
+
+    fn force(self: &Rc<Self>, slot: SlotKey, inside: &Rc<Inside>) {
+        if let Some(pass) = inside.force() {
+            if inside.notes_end() {
+                self.ended(slot, Ending::Cut);
+            }
+            self.out(pass.ticket, Some(pass));
+        }
+    }
+
+    // What orders do.
+
+    /// Adds a slot unless it is there; whether it was added.
+    pub(crate) fn add(self: &Rc<Self>, id: &InstanceId, zone: Zone, kept: &Kept) -> bool {
+        if self.named.borrow().contains_key(id) {
+            return false;
+        }
+        let key = self.machine.borrow_mut().add(self.now(), kept);
+        let drain = Draining::Done(Drained::default());
+        self.named.borrow_mut().insert(id.clone(), Named { key, zone, drain });
+        self.settle_orders();
+        true
+    }
+
+    /// Removes a slot; the key that it had.
+    pub(crate) fn remove(self: &Rc<Self>, id: &InstanceId) -> Option<SlotKey> {
+        let named = self.named.borrow_mut().remove(id)?;
+        self.machine.borrow_mut().remove(self.now(), named.key);
+        self.settle_orders();
+        Some(named.key)
+    }
+
+    pub(crate) fn balance(self: &Rc<Self>, id: &InstanceId, on: bool) -> Result<(), NoSlot> {
+        let key = self.key(id)?;
+        self.machine.borrow_mut().balance(self.now(), key, on);
+        self.settle_orders();
+        Ok(())
+    }
+
+    pub(crate) fn hold(
+        self: &Rc<Self>,
+        id: &InstanceId,
+        hold: &Hold,
+    ) -> Result<Result<(), HoldRefused>, NoSlot> {
+        let key = self.key(id)?;
+        let held = self.machine.borrow_mut().hold(self.now(), key, hold);
+        self.settle_orders();
+        Ok(held)
+    }
+
+    pub(crate) fn seal(
+        self: &Rc<Self>,
+        id: &InstanceId,
+        hold: Option<&HoldId>,
+    ) -> Result<Result<(), NotHolding>, NoSlot> {
+        let key = self.key(id)?;
+        let sealed = self.machine.borrow_mut().seal(self.now(), key, hold);
+        self.settle_orders();
+        Ok(sealed)
+    }
+
+    pub(crate) fn drain(self: &Rc<Self>, id: &InstanceId, drain: &Drain) -> Result<SlotKey, NoSlot> {
+        let key = {
+            let mut named = self.named.borrow_mut();
+            let named = named.get_mut(id).ok_or_else(|| NoSlot(id.clone()))?;
+            if !matches!(named.drain, Draining::Running(_)) {
+                named.drain = Draining::Running(Drained::default());
+            }
+            named.key
+        };
+        self.machine.borrow_mut().drain(self.now(), key, drain);
+        self.settle_orders();
+        Ok(key)
+    }
+
+    /// Switches; the key, when that changed where the gate sends.
+    pub(crate) fn switch(self: &Rc<Self>, id: &InstanceId, to: &Upstream) -> Result<SlotKey, NoSlot> {
+        let key = self.key(id)?;
+        self.machine.borrow_mut().switch(key, to);
+        self.settle_orders();
+        Ok(key)
+    }
+
+    pub(crate) fn release(
+        self: &Rc<Self>,
+        id: &InstanceId,
+        pace: Pace,
+    ) -> Result<Result<(), NoUpstream>, NoSlot> {
+        let key = self.key(id)?;
+        let released = self.machine.borrow_mut().release(self.now(), key, pace);
+        self.settle_orders();
+        Ok(released)
+    }
+
+    fn settle_orders(self: &Rc<Self>) {
+        self.settle();
+        self.change();
+        self.due.notify_one();
+    }
+
+    fn change(&self) {
+        self.seq.set(self.seq.get() + 1);
+        self.changed.notify_waiters();
+    }
+
+    // What can be seen.
+
+    pub(crate) fn key(&self, id: &InstanceId) -> Result<SlotKey, NoSlot> {
+        self.named.borrow().get(id).map(|n| n.key).ok_or_else(|| NoSlot(id.clone()))
+    }
+
+    /// The number of the present state of all slots.
+    pub(crate) fn seq(&self) -> u64 {
+        self.seq.get()
+    }
+
+    pub(crate) fn counts(&self, id: &InstanceId) -> Result<Counts, NoSlot> {
+        let key = self.key(id)?;
+        self.machine.borrow().counts(key).ok_or_else(|| NoSlot(id.clone()))
+    }
+
+    pub(crate) fn passing(&self, slot: SlotKey) -> Option<Passing> {
+        self.machine.borrow().counts(slot).map(|c| c.passing)
+    }
+
+    pub(crate) fn upstream(&self, slot: SlotKey) -> Option<Upstream> {
+        self.machine.borrow().upstream(slot).cloned()
+    }
+
+    pub(crate) fn idle(&self, id: &InstanceId) -> Result<bool, NoSlot> {
+        let key = self.key(id)?;
+        Ok(self.machine.borrow().idle(key))
+    }
+
+    pub(crate) fn draining(&self, id: &InstanceId) -> Result<Draining, NoSlot> {
+        self.named.borrow().get(id).map(|n| n.drain).ok_or_else(|| NoSlot(id.clone()))
+    }
+
+    /// Each slot, with what `of` makes of it.
+    pub(crate) fn each<T>(&self, mut of: impl FnMut(&InstanceId, &Named, &Balancer) -> T) -> Vec<T> {
+        let machine = self.machine.borrow();
+        self.named.borrow().iter().map(|(id, named)| of(id, named, &machine)).collect()
+    }
+
+    /// Whether a hold or a seal lives, or requests wait: then this process must not be replaced.
+    pub(crate) fn is_holding(&self) -> bool {
+        let holds = |c: Counts| matches!(c.passing, Passing::Held | Passing::Sealed) || c.waiting > 0;
+        self.each(|_, named, machine| machine.counts(named.key).is_some_and(holds)).contains(&true)
+    }
+
+    /// What to store.
+    pub(crate) fn state(&self) -> State {
+        let kept = self.each(|id, named, machine| {
+            let gate = machine.kept(named.key)?;
+            Some(KeptSlot { id: id.clone(), zone: named.zone.clone(), gate })
+        });
+        State::new(kept.into_iter().flatten().collect())
+    }
+
+    /// Waits until `done` says something; it is asked again after every change.
+    pub(crate) async fn until<T>(&self, mut done: impl FnMut() -> Option<T>) -> T {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            // Before the look, so that no change between the look and the wait is missed.
+            changed.as_mut().enable();
+            if let Some(value) = done() {
+                return value;
+            }
+            changed.await;
+        }
+    }
+}
+
+/// A request that waits. Dropped, it has left.
+pub(crate) struct Waiter {
+    gates: Rc<Gates>,
+    ticket: Ticket,
+    told: oneshot::Receiver<Verdict>,
+}
+
+impl Waiter {
+    /// Charges `bytes` more to it; false when the queue's memory is full.
+    pub(crate) fn grow(&self, bytes: u64) -> bool {
+        self.gates.machine.borrow_mut().grow(self.ticket, bytes)
+    }
+}
+
+impl Future for Waiter {
+    type Output = Verdict;
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Verdict> {
+        Pin::new(&mut self.told)
+            .poll(cx)
+            .map(|told| told.expect("the gates tell every waiter before they forget it"))
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.gates.waiting.borrow_mut().remove(&self.ticket);
+        self.gates.machine.borrow_mut().left(self.ticket);
+    }
+}

@@ -1,0 +1,90 @@
+//! What the tests share: a proxy in a folder of its own, and names.
+
+use everup_core::gate::{Drain, Hold, HoldLimits, Upstream};
+use everup_core::ids::{Fence, HoldId, InstanceId, Rev, StartId, Term, Zone};
+use everup_core::time::Millis;
+use everup_proxy::control::{Client, NewSlot};
+use everup_proxy::{Config, Places, RunError, run};
+use std::future::Future;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::task::{JoinHandle, LocalSet};
+
+/// Longer than anything takes; a test that waits for it has failed.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Runs a test's body on one thread, as the proxy does, and ends it at the deadline.
+pub(crate) fn test(body: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let local = LocalSet::new();
+    let bounded = async { tokio::time::timeout(DEADLINE, body).await };
+    local.block_on(&runtime, bounded).expect("the test ends before its deadline");
+    runtime.shutdown_background();
+}
+
+/// A running proxy.
+pub(crate) struct Running {
+    pub(crate) client: Client,
+    pub(crate) address: SocketAddr,
+    pub(crate) task: JoinHandle<Result<(), RunError>>,
+    listener: TcpListener,
+    folder: TempDir,
+    config: Config,
+}
+
+impl Running {
+    pub(crate) async fn start(config: Config) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        Self::on(config, listener, folder).await
+    }
+
+    async fn on(config: Config, listener: TcpListener, folder: TempDir) -> Self {
+        let places =
+            Places { control: folder.path().join("proxy.sock"), state: folder.path().join("proxy.json") };
+        let client = Client::new(&places.control);
+        let address = listener.local_addr().unwrap();
+        let task = tokio::task::spawn_local(run(config.clone(), listener.try_clone().unwrap(), places));
+        while client.hello().await.is_err() {
+            assert!(!task.is_finished(), "the proxy runs");
+            tokio::task::yield_now().await;
+        }
+        Self { client, address, task, listener, folder, config }
+    }
+
+    /// As after a kill: nothing of it runs to its end, the listening socket and the files stay.
+    pub(crate) async fn restart(self) -> Self {
+        self.task.abort();
+        let _ = self.task.await;
+        Self::on(self.config, self.listener, self.folder).await
+    }
+
+    pub(crate) async fn add(&self, name: &str, upstream: Option<SocketAddr>) -> InstanceId {
+        let upstream = upstream.map(|a| self::upstream(a, "first"));
+        let slot = NewSlot { id: id(name), zone: Zone::new("a").unwrap(), upstream, balanced: true };
+        self.client.add_slot(&slot).await.unwrap();
+        id(name)
+    }
+}
+
+pub(crate) fn id(name: &str) -> InstanceId {
+    InstanceId::new(name).unwrap()
+}
+
+pub(crate) fn upstream(address: SocketAddr, start: &str) -> Upstream {
+    Upstream { address, start: StartId::new(start).unwrap() }
+}
+
+pub(crate) fn hold(rev: u64) -> Hold {
+    Hold {
+        id: HoldId::new("h").unwrap(),
+        fence: Fence { term: Term(1), rev: Rev(rev) },
+        lapse: Millis::from_secs(20),
+        limits: HoldLimits::default(),
+    }
+}
+
+pub(crate) fn drain(within: Millis) -> Drain {
+    Drain { within, quiet: Millis::ZERO, limits: HoldLimits::default() }
+}
