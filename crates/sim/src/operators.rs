@@ -1,0 +1,247 @@
+//! Operators: they deploy, press twice, change their minds, and answer when they are asked.
+
+use crate::fault::Fault;
+use crate::rng::Rng;
+use crate::trace::What;
+use crate::world::releases::{Conduct, Ending, pinned, version};
+use crate::world::{Sim, World, agent};
+use everup_core::deployment::State;
+use everup_core::head::Request;
+use everup_core::ids::{DeploymentId, InstanceId, MigrationId};
+use everup_core::policy::{Policy, Size, Strategy};
+use everup_core::record::Say;
+use everup_core::release::OnFailure;
+use everup_core::time::{Millis, Wall};
+use everup_engine::mailbox::{Command, Refused};
+use futures_channel::oneshot;
+use futures_util::future::{Either, select};
+use std::pin::pin;
+
+/// Starts the deployments of the time of trouble.
+pub(crate) async fn deploy(sim: Sim) {
+    let mut rng = Rng::of(sim.setting.seed, "operators");
+    if !sim.setting.planned.is_empty() {
+        return deploy_as_planned(&sim, &mut rng).await;
+    }
+    let pause = sim.setting.trouble / u64::from(sim.setting.deployments + 1);
+    for _ in 0..sim.setting.deployments {
+        sim.sleep(rng.between(pause / 4, pause)).await;
+        if sim.world().calm && !sim.setting.is_calm() {
+            return;
+        }
+        let request = wish(&sim, &mut rng);
+        let twice = sim.setting.meddling && rng.chance(300);
+        if twice {
+            let (sim, request, mut rng) = (sim.clone(), request.clone(), rng.clone());
+            sim.clone().spawn(async move {
+                sim.sleep(rng.below(30)).await;
+                press(&sim, &mut rng, &request).await;
+            });
+        }
+        press(&sim, &mut rng, &request).await;
+    }
+}
+
+async fn deploy_as_planned(sim: &Sim, rng: &mut Rng) {
+    for planned in sim.setting.planned.clone() {
+        sim.sleep(planned.at.saturating_sub(sim.now())).await;
+        let conduct = if planned.bad { Conduct::NeverHealthy } else { Conduct::Good };
+        let request = publish(sim, rng, planned.migration, conduct);
+        press(sim, rng, &request).await;
+    }
+}
+
+/// Publishes a release, good or bad, and wants it; now and then an old one.
+fn wish(sim: &Sim, rng: &mut Rng) -> Request {
+    if rng.chance(120) {
+        let newest = sim.world().releases.newest().map_or(1, |release| release.no);
+        let old = rng.between(1, u64::from(newest)) as u16;
+        return request(sim, rng, old, false);
+    }
+    let conduct = if sim.setting.rate(Fault::BadRelease) > 0 && rng.chance(500) {
+        match rng.below(4) {
+            0 => Conduct::NeverHealthy,
+            1 => Conduct::ExitsAtOnce,
+            2 => Conduct::DiesAfter(rng.between(100, 2_500)),
+            _ => Conduct::Lies,
+        }
+    } else {
+        Conduct::Good
+    };
+    let migrates = sim.setting.migrations && rng.chance(500);
+    publish(sim, rng, migrates, conduct)
+}
+
+fn publish(sim: &Sim, rng: &mut Rng, migrates: bool, conduct: Conduct) -> Request {
+    let bad = sim.setting.rate(Fault::BadMigration) > 0 && rng.chance(600);
+    let no = {
+        let mut world = sim.world();
+        let schema = world.database.schema + u16::from(migrates);
+        let release = world.releases.publish(schema, conduct);
+        if migrates {
+            let ending = match rng.below(3) {
+                0 if bad => Ending::Failed,
+                1 if bad => Ending::Killed { applied: rng.chance(500) },
+                2 if bad => {
+                    release.on_failure = OnFailure::Stop;
+                    Ending::Failed
+                }
+                _ => Ending::Applied,
+            };
+            release.migration = Some((rng.between(50, 6_000), ending));
+        }
+        release.no
+    };
+    request(sim, rng, no, migrates)
+}
+
+fn request(sim: &Sim, rng: &mut Rng, no: u16, migrates: bool) -> Request {
+    let policy = policy(sim, rng, migrates);
+    Request {
+        to: pinned(no),
+        policy,
+        by: "operator".to_owned(),
+        at: Wall(1_700_000_000_000 + sim.now()),
+        from: None,
+        migration: None,
+        idempotency: rng.chance(500).then(|| format!("wish-{no}")),
+    }
+}
+
+fn policy(sim: &Sim, rng: &mut Rng, migrates: bool) -> Policy {
+    let all_at_once = migrates || rng.chance(100);
+    let batch = match rng.below(4) {
+        0..=1 => Size::Count(rng.between(1, 3) as u32),
+        _ => Size::Percent(rng.between(10, 50) as u32),
+    };
+    Policy {
+        strategy: if all_at_once { Strategy::AllAtOnce } else { Strategy::Rolling },
+        batch,
+        min_in_service: rng.chance(150).then(|| Size::Count(rng.between(1, 4) as u32)),
+        overlap: rng.chance(300),
+        max_failures: u32::from(rng.chance(150)),
+        drain: Millis::from_secs(10),
+        quiet: Millis(sim.setting.late),
+        start: Millis::from_secs(15),
+        stop: Millis::from_secs(4),
+        linger: Millis::from_secs(2),
+        prove: Millis(rng.between(500, 3_000)),
+        stage: Millis::from_secs(40),
+        bound: Millis::from_secs(rng.between(240, 400)),
+        ..Policy::default()
+    }
+}
+
+/// Asks some agent for it; what came of it.
+pub(crate) async fn press(
+    sim: &Sim,
+    rng: &mut Rng,
+    request: &Request,
+) -> Option<Result<DeploymentId, Refused>> {
+    let id = somebody(&sim.world(), rng)?;
+    let what = format!("deploy {} {} by {id}", request.to.version, request.policy.strategy);
+    sim.world().on(&id, What::Operator(what));
+    let (reply, answer) = oneshot::channel();
+    agent::command(sim, &id, Command::Deploy { request: Box::new(request.clone()), reply });
+    match select(answer, pin!(sim.sleep(30_000))).await {
+        Either::Left((Ok(answer), _)) => {
+            let what = match &answer {
+                Ok(id) => format!("it is {id}"),
+                Err(refused) => format!("refused: {refused}"),
+            };
+            sim.world().happened(None, What::Operator(what));
+            Some(answer)
+        }
+        _ => None,
+    }
+}
+
+/// An agent that runs.
+fn somebody(world: &World, rng: &mut Rng) -> Option<InstanceId> {
+    let there: Vec<InstanceId> = world
+        .hosts
+        .values()
+        .filter(|host| host.alive && host.agent.is_some())
+        .map(|host| host.id.clone())
+        .collect();
+    rng.pick(&there)
+}
+
+/// Says `say` to the deployment that runs, through some agent.
+async fn say(sim: &Sim, rng: &mut Rng, say: Say) {
+    let Some(id) = somebody(&sim.world(), rng) else { return };
+    sim.world().on(&id, What::Operator(format!("says {say:?}")));
+    let (reply, answer) = oneshot::channel();
+    agent::command(sim, &id, Command::Say { say, by: "operator".to_owned(), deployment: None, reply });
+    drop(select(answer, pin!(sim.sleep(20_000))).await);
+}
+
+/// Watches over the deployment: answers what only a person can, and lets a paused one go on.
+pub(crate) async fn answer(sim: Sim) {
+    let mut rng = Rng::of(sim.setting.seed, "answers");
+    loop {
+        sim.sleep(rng.between(3_000, 9_000)).await;
+        let state = sim.world().current().map(|record| record.state);
+        match state {
+            Some(State::NeedsOperator) => {
+                if let Some(truth) = look(&mut sim.world(), &mut rng) {
+                    say(&sim, &mut rng, truth).await;
+                }
+            }
+            Some(State::Paused) => {
+                let what = if rng.chance(800) { Say::Resume } else { Say::Abort };
+                say(&sim, &mut rng, what).await;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Looks into the database; nothing while the command still runs.
+fn look(world: &mut World, rng: &mut Rng) -> Option<Say> {
+    let migration: MigrationId = world.current()?.migration.as_ref()?.id.clone();
+    let schema = world.releases.of(&world.current()?.to).schema;
+    if world.database.running.values().any(|running| *running == schema) {
+        return None;
+    }
+    if world.database.schema >= schema {
+        Some(Say::MigrationApplied)
+    } else if rng.chance(500) {
+        *world.database.asked_again.entry(migration).or_default() += 1;
+        Some(Say::MigrationRunAgain)
+    } else {
+        *world.database.looked.entry(migration).or_default() += 1;
+        Some(Say::MigrationNotApplied)
+    }
+}
+
+/// Changes its mind now and then.
+pub(crate) async fn meddle(sim: Sim) {
+    let mut rng = Rng::of(sim.setting.seed, "meddling");
+    loop {
+        sim.sleep(rng.between(2_000, 40_000)).await;
+        if sim.world().calm {
+            return;
+        }
+        let what = match rng.below(4) {
+            0..=1 => Say::Pause,
+            2 => Say::Resume,
+            _ => Say::Abort,
+        };
+        say(&sim, &mut rng, what).await;
+    }
+}
+
+/// Wants `no` by a plain rolling deployment: what a person does in the end with a fleet that is not as it should be.
+pub(crate) fn plain(sim: &Sim, no: u16) -> Request {
+    let mut rng = Rng::of(sim.setting.seed, "plain");
+    let mut request = request(sim, &mut rng, no, false);
+    request.policy.strategy = Strategy::Rolling;
+    request.policy.batch = Size::Percent(50);
+    request.policy.min_in_service = None;
+    request.policy.overlap = true;
+    request.policy.max_failures = 0;
+    request.idempotency = None;
+    debug_assert_eq!(request.to.version, version(no));
+    request
+}

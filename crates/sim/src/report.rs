@@ -1,0 +1,132 @@
+//! What many worlds came to: counts that add up, and the failures.
+
+use crate::run::Outcome;
+use everup_core::deployment::State;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Every state, in the order of the design.
+const STATES: [State; 15] = [
+    State::Pending,
+    State::Staging,
+    State::Rolling,
+    State::Paused,
+    State::Holding,
+    State::Sealing,
+    State::Migrating,
+    State::NeedsOperator,
+    State::Starting,
+    State::RollingBack,
+    State::Succeeded,
+    State::SucceededUnproven,
+    State::RolledBack,
+    State::Aborted,
+    State::Failed,
+];
+
+/// The sum of many outcomes.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// How many worlds.
+    pub worlds: u64,
+    /// Events in all of them.
+    pub events: u64,
+    /// Polls in all of them.
+    pub polls: u64,
+    /// Virtual milliseconds in all of them.
+    pub lasted: u64,
+    /// Requests: served, failed.
+    pub requests: (u64, u64),
+    /// Worlds in which an operator had to help after the faults.
+    pub helped: u64,
+    /// Faults by kind.
+    pub faults: BTreeMap<String, u64>,
+    /// Transitions of deployments.
+    pub transitions: BTreeMap<(State, State), u64>,
+    /// Worlds that broke a rule.
+    pub failures: Vec<Outcome>,
+}
+
+impl Report {
+    /// Adds one world.
+    pub fn add(&mut self, outcome: Outcome) {
+        self.worlds += 1;
+        self.events += outcome.events;
+        self.polls += outcome.polls;
+        self.lasted += outcome.lasted;
+        self.requests.0 += outcome.requests.0;
+        self.requests.1 += outcome.requests.1;
+        self.helped += u64::from(!outcome.helped.is_empty());
+        for (fault, n) in &outcome.faults {
+            *self.faults.entry(fault.clone()).or_default() += n;
+        }
+        for (step, n) in &outcome.transitions {
+            *self.transitions.entry(*step).or_default() += n;
+        }
+        if outcome.broken.is_some() {
+            self.failures.push(outcome);
+        }
+    }
+
+    /// Adds the sum of other worlds.
+    pub fn merge(&mut self, other: Self) {
+        self.worlds += other.worlds;
+        self.events += other.events;
+        self.polls += other.polls;
+        self.lasted += other.lasted;
+        self.requests.0 += other.requests.0;
+        self.requests.1 += other.requests.1;
+        self.helped += other.helped;
+        for (fault, n) in other.faults {
+            *self.faults.entry(fault).or_default() += n;
+        }
+        for (step, n) in other.transitions {
+            *self.transitions.entry(step).or_default() += n;
+        }
+        self.failures.extend(other.failures);
+    }
+
+    /// The legal transitions that no world made.
+    #[must_use]
+    pub fn missing(&self) -> Vec<(State, State)> {
+        legal().into_iter().filter(|step| !self.transitions.contains_key(step)).collect()
+    }
+}
+
+fn legal() -> Vec<(State, State)> {
+    let to =
+        |from: State| STATES.into_iter().filter(move |to| from.may_become(*to)).map(move |to| (from, to));
+    STATES.into_iter().flat_map(to).collect()
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{} worlds, {} h of their time; {} events, {} polls",
+            self.worlds,
+            self.lasted / 3_600_000,
+            self.events,
+            self.polls
+        )?;
+        let (served, failed) = self.requests;
+        writeln!(f, "requests: {served} served, {failed} failed by a fault of the world's, 0 because of us")?;
+        writeln!(f, "worlds in which an operator had to deploy once more after the faults: {}", self.helped)?;
+        writeln!(f, "\ntransitions ({} of {} legal ones):", self.transitions.len(), legal().len())?;
+        for ((from, to), n) in &self.transitions {
+            writeln!(f, "  {n:>7}  {from} > {to}")?;
+        }
+        for (from, to) in self.missing() {
+            writeln!(f, "     none  {from} > {to}")?;
+        }
+        writeln!(f, "\nfaults:")?;
+        for (fault, n) in &self.faults {
+            writeln!(f, "  {n:>7}  {fault}")?;
+        }
+        for failure in &self.failures {
+            let Some(broken) = &failure.broken else { continue };
+            writeln!(f, "\nseed {} broke rule {}\n  {}", failure.seed, broken.rule, broken.how)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,100 @@
+//! The rules that always hold (design part 4), asked after every event, against the truth of the world and not
+//! against what the engine believes of it.
+//!
+//! A rule is one function: it looks at the events that could break it, and says how it was broken.
+
+mod capacity;
+mod fences;
+mod migrations;
+mod releases;
+mod service;
+
+use crate::trace::{Event, HostNo, What};
+use crate::world::World;
+use everup_core::deployment::State;
+use everup_core::head::Head;
+use everup_core::instance::Memory;
+use everup_core::order::Order;
+use everup_core::record::Record;
+
+/// A rule that was broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    /// Which.
+    pub rule: &'static str,
+    /// How.
+    pub how: String,
+}
+
+/// What the rules remember, and what the world hands them beside an event.
+#[derive(Debug, Default)]
+pub(crate) struct Law {
+    /// Head before the last write.
+    pub(crate) head_before: Option<Head>,
+    /// The written record's form before.
+    pub(crate) record_before: Option<Record>,
+    /// The saved journal's form before.
+    pub(crate) journal_before: Option<Memory>,
+    /// The order that was sent last.
+    pub(crate) sent: Option<Order>,
+    /// When a fault took something from a host last, by host.
+    pub(crate) hurt: Vec<(u64, HostNo)>,
+    /// When the lease was renewed or taken last.
+    pub(crate) beaten: u64,
+    /// When the database was away last.
+    pub(crate) database_away: Option<u64>,
+}
+
+type Rule = fn(&World, &Event) -> Result<(), String>;
+
+/// All of them, by the numbers of the design; two of its part 3 beside them.
+const RULES: [(&str, Rule); 16] = [
+    ("1: never fewer in service than min_in_service because of us", capacity::minimum),
+    ("2: one deployment at a time", fences::one_at_a_time),
+    ("3: nothing forbidden runs or starts", releases::nothing_forbidden),
+    ("3: an app and its database's schema agree", releases::schema_fits),
+    ("4: nothing goes backwards", fences::nothing_goes_backwards),
+    ("4: a decision is written, then sent", fences::written_then_sent),
+    ("4: greeted, then ordered", fences::greeted_then_ordered),
+    ("4: a lease that is renewed is not taken", fences::lease_expires_first),
+    ("5: a migration runs at most once", migrations::at_most_once),
+    ("6: only what was touched is rolled back", releases::only_touched_go_back),
+    ("7: a deployment moves by legal steps only, and within its bound", fences::legal_steps),
+    ("8: a newcomer announces itself before it starts anything", releases::newcomers_announce),
+    ("8: a newcomer takes what head says", releases::newcomers_take_what_head_says),
+    ("8: who enters the balancer is up", service::joins_when_up),
+    ("9: a failure that all share rolls nothing back", service::shared_failure),
+    ("no request fails because of us", service::no_request_fails),
+];
+
+/// Asks every rule about `event`; the first broken one is the answer.
+pub(crate) fn after(world: &mut World, event: &Event) -> Result<(), Broken> {
+    remember(world, event);
+    for (rule, holds) in RULES {
+        holds(world, event).map_err(|how| Broken { rule, how })?;
+    }
+    Ok(())
+}
+
+fn remember(world: &mut World, event: &Event) {
+    use crate::fault::Fault;
+    use crate::trace::Death;
+    let hurts = matches!(
+        event.what,
+        What::AppEnded(_, _, Death::Own | Death::HostLost)
+            | What::Lost
+            | What::Terminating
+            | What::Fault(Fault::AppIll | Fault::GateLost)
+    );
+    if let Some(host) = event.host.filter(|_| hurts) {
+        world.law.hurt.push((event.at, host));
+    }
+    if world.database.away {
+        world.law.database_away = Some(event.at);
+    }
+}
+
+/// The state of the deployment that runs.
+fn state(world: &World) -> Option<State> {
+    world.current().map(|record| record.state)
+}

@@ -1,0 +1,97 @@
+//! The store, as one host reaches it: slow, deaf, lying, but linearizable.
+
+use super::{PATIENCE, Place};
+use crate::fault::Fault;
+use crate::world::World;
+use everup_core::seams::{Etag, Got, Store, StoreError, Wrote};
+use futures_channel::oneshot;
+use futures_util::future::{Either, select};
+use std::pin::pin;
+
+/// What becomes of one call.
+struct Fate {
+    /// Until it takes effect.
+    before: u64,
+    /// From then until its answer.
+    after: u64,
+    /// It never takes effect.
+    fails: bool,
+    /// Its answer is an error although it took effect.
+    lies: bool,
+    /// A client library tried again after its own success.
+    twice: bool,
+}
+
+impl Place {
+    fn fate(&self, write: bool) -> Fate {
+        let stalls = self.strikes(Fault::StoreStalls);
+        let long = self.draw(PATIENCE.0, 20_000);
+        let (before, after) = (self.draw(1, 15), self.draw(1, 15));
+        Fate {
+            before: if stalls { long } else { before },
+            after,
+            fails: self.strikes(Fault::StoreFails),
+            lies: write && self.strikes(Fault::StoreLies),
+            twice: write && self.strikes(Fault::StoreLostOwn),
+        }
+    }
+
+    /// Sends `act` to the store. It takes effect even if the caller is gone by then.
+    async fn ask<T: 'static>(
+        &self,
+        wanted: String,
+        write: bool,
+        act: impl Fn(&mut World) -> T + 'static,
+    ) -> Result<T, StoreError> {
+        let fate = self.fate(write);
+        let (answer, answered) = oneshot::channel();
+        let (sim, no) = (self.sim.clone(), self.no);
+        self.sim.spawn(async move {
+            sim.sleep(fate.before).await;
+            let away = sim.world().store_away || sim.world().cut_off.contains(&no);
+            if fate.fails || away {
+                // The client gives up by itself when nobody answers; a failure is told at once.
+                sim.sleep(if away { PATIENCE.0 } else { fate.after }).await;
+                return;
+            }
+            let mut got = act(&mut sim.world());
+            if fate.twice {
+                got = act(&mut sim.world());
+            }
+            sim.sleep(fate.after).await;
+            if !fate.lies {
+                drop(answer.send(got));
+            }
+        });
+        let error = |happened: &str| StoreError { wanted: wanted.clone(), happened: happened.to_owned() };
+        let patience = pin!(self.sim.sleep(PATIENCE.0));
+        match select(answered, patience).await {
+            Either::Left((Ok(got), _)) => Ok(got),
+            Either::Left((Err(_), _)) => Err(error("the answer was an error")),
+            Either::Right(_) => Err(error("no answer in time")),
+        }
+    }
+}
+
+impl Store for Place {
+    async fn get(&self, key: &str, unless: Option<&Etag>) -> Result<Got, StoreError> {
+        let (key, unless) = (key.to_owned(), unless.cloned());
+        self.ask(format!("read {key}"), false, move |world| world.objects.get(&key, unless.as_ref())).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let prefix = prefix.to_owned();
+        self.ask(format!("list {prefix}"), false, move |world| world.objects.list(&prefix)).await
+    }
+
+    async fn create(&self, key: &str, body: Vec<u8>) -> Result<Wrote, StoreError> {
+        let (key, no) = (key.to_owned(), self.no);
+        self.ask(format!("create {key}"), true, move |world| world.put(Some(no), &key, None, &body)).await
+    }
+
+    async fn replace(&self, key: &str, etag: &Etag, body: Vec<u8>) -> Result<Wrote, StoreError> {
+        let (key, etag, no) = (key.to_owned(), etag.clone(), self.no);
+        let write = move |world: &mut World| world.put(Some(no), &key, Some(&etag), &body);
+        self.ask("replace an object".to_owned(), true, write).await
+    }
+}
