@@ -2,6 +2,7 @@
 //! of `everup_core::seams`, without a runtime, a file or a clock of their own.
 
 pub mod bugs;
+pub mod coordinator;
 pub mod identity;
 pub mod instance;
 pub mod mailbox;

@@ -3,7 +3,7 @@
 use crate::identity::Identity;
 use crate::mailbox::{Command, Commands};
 use everup_core::gate::{Counts, Passing};
-use everup_core::ids::{Fence, HoldId, InstanceId};
+use everup_core::ids::{Fence, InstanceId};
 use everup_core::instance::{Goal, Memory, Phase, Problem, View};
 use everup_core::order::Limits;
 use everup_core::release::ReleaseRef;
@@ -140,10 +140,6 @@ impl<'a, S: Seams> Body<'a, S> {
 
     pub(super) fn gate_is(&self, passing: Passing) {
         self.see(|view| view.gate = passing);
-    }
-
-    pub(super) fn hold_is(&self, hold: Option<HoldId>) {
-        self.see(|view| view.hold = hold);
     }
 
     /// Answers once the view is newer than `since`.

@@ -4,11 +4,12 @@
 //! says what a newcomer runs, and that is what it becomes.
 
 use super::body::Body;
+use crate::bugs::{Bug, planted};
 use crate::object::read;
 use everup_core::gate::Passing;
 use everup_core::head::{Head, head_key};
 use everup_core::ids::DeploymentId;
-use everup_core::instance::{Granted, Memory, Outcome, Phase, RunStage};
+use everup_core::instance::{Goal, Granted, Memory, Outcome, Phase, RunStage};
 use everup_core::seams::{Fleet, Gate, Runtime, Seams};
 use everup_core::time::Millis;
 
@@ -26,7 +27,17 @@ pub(super) async fn stay<S: Seams>(body: &Body<'_, S>, deployment: &DeploymentId
         Some(granted) if !matches!(granted.stage, RunStage::Ended(_)) => run(body, granted).await,
         _ => body.phase(Phase::Sealed, Some("the order to start".to_owned())),
     }
+    if planted(Bug::StartOldAfterGrant) {
+        return start_the_old_one(body).await;
+    }
     wait_for_the_end(body, deployment).await;
+}
+
+/// The planted bug: a seal that ends by a time-out.
+async fn start_the_old_one<S: Seams>(body: &Body<'_, S>) {
+    body.pause(LOOK).await;
+    let goal = body.release().map(|release| Goal::Serve { release });
+    body.remember(move |memory| memory.goal = goal).await;
 }
 
 async fn stop_apps<S: Seams>(body: &Body<'_, S>) {

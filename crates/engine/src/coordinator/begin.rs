@@ -1,0 +1,176 @@
+//! Starting a deployment, and saying something to the one that runs: swaps of head, refused before anything changes.
+
+use super::{Agent, HeadObject};
+use crate::bugs::{Bug, planted};
+use crate::mailbox::{Board, Refused};
+use crate::object::{Object, Swapped, fresh_mark, read, swap};
+use everup_core::head::{Current, Head, Lease, Request, head_key};
+use everup_core::ids::{DeploymentId, WriteId};
+use everup_core::policy::Strategy;
+use everup_core::record::{Record, Say, Word, record_key};
+use everup_core::release::Migration;
+use everup_core::seams::{Chance, Clock, Peers, Seams, Stage, StoreError};
+use everup_core::time::Wall;
+
+/// Words that wait for the coordinator; more are refused.
+const MOST_WORDS: usize = 16;
+
+impl<S: Seams, B: Board> Agent<'_, S, B> {
+    /// Starts the deployment that was asked for, with this agent as its coordinator.
+    pub(super) async fn begin(&mut self, request: &Request) -> Result<HeadObject, Refused> {
+        let key = head_key(&self.who.environment);
+        loop {
+            let head = read::<Head>(self.seams, &key).await.map_err(away)?;
+            if let Some(same) = head.as_ref().filter(|head| is_same(&head.value, request)) {
+                return Ok(same.clone());
+            }
+            let (etag, old) = match head {
+                Some(Object { value, etag }) => (Some(etag), value),
+                None => (None, Head::first(fresh_mark(self.seams.chance()))),
+            };
+            self.refuse_if_busy(&old).await?;
+            let request = self.complete(&old, request).await?;
+            let next = self.started(old, request);
+            match swap(self.seams, &key, etag.as_ref(), next).await.map_err(away)? {
+                Swapped::Done(head) => return Ok(head),
+                // Somebody else changed head: look again, and be refused if it was a deployment.
+                Swapped::Rival(_) => {}
+            }
+        }
+    }
+
+    async fn refuse_if_busy(&self, head: &Head) -> Result<(), Refused> {
+        let Some(current) = head.current.clone() else { return Ok(()) };
+        let key = record_key(&self.who.environment, &current.id);
+        let record = read::<Record>(self.seams, &key).await.ok().flatten();
+        let phase = record.map_or_else(|| "pending".to_owned(), |record| record.value.state.to_string());
+        Err(Refused::Busy { current: Box::new(current), phase })
+    }
+
+    /// Fills in what only head and the manifest know, and refuses what cannot be.
+    async fn complete(&self, head: &Head, request: &Request) -> Result<Request, Refused> {
+        let mut request = request.clone();
+        request.from.clone_from(&head.proven);
+        request.at = self.seams.clock().wall();
+        if !head.allows(&request.to) && !planted(Bug::ForbiddenInRecord) {
+            return Err(Refused::Not(forbidden(&request)));
+        }
+        let manifest = self.seams.stage().manifest(&request.to).await;
+        let manifest =
+            manifest.map_err(|problem| Refused::Not(format!("release {}: {problem}", request.to)))?;
+        request.migration = manifest.migration.filter(|migration| !is_applied(head, migration));
+        match (&request.migration, request.policy.strategy) {
+            (Some(migration), Strategy::Rolling) if head.proven.is_some() => Err(Refused::Not(format!(
+                "release {} brings migration {}, which is not applied: a rolling deployment would run both releases on one database. Deploy it with --strategy all-at-once",
+                request.to, migration.id
+            ))),
+            (Some(_), Strategy::Rolling) => {
+                // Nothing runs yet, so nothing can run beside it: the migration needs its place all the same.
+                request.policy.strategy = Strategy::AllAtOnce;
+                Ok(request)
+            }
+            _ => Ok(request),
+        }
+    }
+
+    fn started(&self, mut head: Head, request: Request) -> Head {
+        let id = new_id(request.at, self.seams.chance().next());
+        head.term = head.term.next();
+        head.lease = Some(Lease { holder: self.who.id.clone(), beat: 1 });
+        head.current = Some(Current { id, request });
+        head.words.clear();
+        head
+    }
+
+    /// Leaves an operator's word in head, where its coordinator finds it, whoever that is by then.
+    pub(super) async fn say(&self, say: Say, by: String, to: Option<DeploymentId>) -> Result<Word, Refused> {
+        let key = head_key(&self.who.environment);
+        loop {
+            let head = read::<Head>(self.seams, &key).await.map_err(away)?.ok_or(Refused::NothingRuns)?;
+            let current = head.value.current.as_ref().ok_or(Refused::NothingRuns)?;
+            if to.as_ref().is_some_and(|to| *to != current.id) {
+                return Err(Refused::Not(format!("deployment {} is the one that runs", current.id)));
+            }
+            self.refuse_what_is_too_late(&current.id, say).await?;
+            let word = Word {
+                id: self.word_id(),
+                deployment: current.id.clone(),
+                what: say,
+                by: by.clone(),
+                at: self.seams.clock().wall(),
+            };
+            let holder = head.value.lease.as_ref().map(|lease| lease.holder.clone());
+            let mut next = head.value.clone();
+            if next.words.len() >= MOST_WORDS {
+                return Err(Refused::Not("too many words wait for the coordinator already".to_owned()));
+            }
+            next.words.push(word.clone());
+            if let Swapped::Done(_) = swap(self.seams, &key, Some(&head.etag), next).await.map_err(away)? {
+                if let Some(holder) = holder {
+                    // It looks at head with its next beat anyway.
+                    let _ = self.seams.peers().poke(&holder).await;
+                }
+                return Ok(word);
+            }
+        }
+    }
+
+    fn word_id(&self) -> WriteId {
+        fresh_mark(self.seams.chance())
+    }
+
+    async fn refuse_what_is_too_late(&self, id: &DeploymentId, say: Say) -> Result<(), Refused> {
+        use everup_core::deployment::State;
+        let record =
+            read::<Record>(self.seams, &record_key(&self.who.environment, id)).await.map_err(away)?;
+        let Some(state) = record.map(|record| record.value.state) else { return Ok(()) };
+        let late =
+            matches!(state, State::Migrating | State::NeedsOperator | State::Starting | State::RollingBack);
+        let fits = match say {
+            Say::Abort => !late,
+            Say::Pause => state == State::Rolling,
+            Say::Resume => state == State::Paused,
+            Say::MigrationApplied | Say::MigrationNotApplied | Say::MigrationRunAgain => {
+                state == State::NeedsOperator
+            }
+        };
+        if fits { Ok(()) } else { Err(Refused::Not(format!("deployment {id} is {state}: {}", why_not(say)))) }
+    }
+}
+
+const fn why_not(say: Say) -> &'static str {
+    match say {
+        Say::Abort => "after a migration was granted there is only forward",
+        Say::Pause => "only a rolling deployment can be paused",
+        Say::Resume => "it is not paused",
+        Say::MigrationApplied | Say::MigrationNotApplied | Say::MigrationRunAgain => {
+            "it asks nothing about a migration"
+        }
+    }
+}
+
+fn is_same(head: &Head, request: &Request) -> bool {
+    let running = head.current.as_ref().and_then(|current| current.request.idempotency.as_ref());
+    running.is_some() && running == request.idempotency.as_ref()
+}
+
+fn is_applied(head: &Head, migration: &Migration) -> bool {
+    head.applied.contains_key(&migration.id) && !planted(Bug::MigrateAgain)
+}
+
+fn forbidden(request: &Request) -> String {
+    format!(
+        "release {} may not run any more: a migration has changed the database since. Deploy a release that was made for the database as it is now",
+        request.to
+    )
+}
+
+fn away(error: StoreError) -> Refused {
+    Refused::Store(error.to_string())
+}
+
+/// Sorts by time, and two that are made in the same millisecond differ.
+fn new_id(at: Wall, random: u64) -> DeploymentId {
+    DeploymentId::new(format!("d{:011x}-{:06x}", at.0, random & 0xff_ffff))
+        .expect("hex digits are a valid id")
+}

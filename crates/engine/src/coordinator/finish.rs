@@ -1,0 +1,96 @@
+//! The end of a deployment: what was measured goes into the record, then head lets go of it, then the mirror follows.
+
+use super::keep::Lost;
+use super::{Agent, Keeper};
+use crate::mailbox::Board;
+use crate::object::{Object, Swapped, swap};
+use everup_core::ids::Environment;
+use everup_core::plan::head_after;
+use everup_core::receipt::{Receipt, Sources, Window};
+use everup_core::record::{Record, record_key};
+use everup_core::seams::{Clock, Etag, Got, Meter, Seams, Store, Wrote};
+use everup_core::time::Millis;
+
+impl<S: Seams, B: Board> Agent<'_, S, B> {
+    /// Writes the receipt, frees head for the next deployment, and updates the mirror.
+    pub(super) async fn finish(
+        &self,
+        keeper: &mut Keeper<'_, S>,
+        record: &mut Object<Record>,
+    ) -> Result<(), Lost> {
+        if record.value.receipt.is_none() {
+            self.write_receipt(record).await?;
+        }
+        let last = record.value.clone();
+        keeper.edit(|head| head_after(head, &last)).await?;
+        mirror(self.seams, &self.who.environment, keeper).await;
+        Ok(())
+    }
+
+    async fn write_receipt(&self, record: &mut Object<Record>) -> Result<(), Lost> {
+        let window = Window { from: record.value.at, to: self.seams.clock().wall() };
+        let sources = self.seams.meter().measure(window).await;
+        let mut next = record.value.clone();
+        next.rev = next.rev.next();
+        next.waiting.clear();
+        next.receipt = Some(receipt(&next, window, sources));
+        let key = record_key(&self.who.environment, &next.id);
+        match swap(self.seams, &key, Some(&record.etag), next).await.map_err(Lost::Store)? {
+            Swapped::Done(written) => *record = written,
+            Swapped::Rival(_) => return Err(Lost::Deposed),
+        }
+        Ok(())
+    }
+}
+
+fn receipt(record: &Record, window: Window, sources: Sources) -> Receipt {
+    let gates = sources.get("gates").cloned().unwrap_or_default();
+    let prober = sources.get("prober").cloned().unwrap_or_default();
+    Receipt {
+        verdict: Receipt::verdict(&sources),
+        requests: gates.requests,
+        held: gates.held,
+        longest_gap_ms: prober.longest_gap_ms,
+        p99_ms: gates.p99_ms,
+        lowest_in_service: record.lowest_in_service.unwrap_or(0),
+        duration_ms: window.to.since(window.from).0,
+        phases: record
+            .phases
+            .iter()
+            .filter_map(|phase| Some((phase.state.to_string(), phase.lasted?)))
+            .collect(),
+        bytes: None,
+        sources,
+    }
+}
+
+/// `version.properties` is a mirror for people and for older tools, never an input. It is written conditionally like
+/// everything else; a rival's newer one stays.
+async fn mirror<S: Seams>(seams: &S, environment: &Environment, keeper: &Keeper<'_, S>) {
+    let Some(release) = &keeper.head.value.newcomers else { return };
+    let key = format!("{environment}/version.properties");
+    let body =
+        format!("version.number={}\n# head: {}\n", release.version, keeper.head.value.write).into_bytes();
+    for attempt in 0..3_u64 {
+        let wrote = match seams.store().get(&key, None).await {
+            Ok(Got::Missing) => seams.store().create(&key, body.clone()).await,
+            Ok(Got::Found { etag, .. }) => replace(seams, &key, &etag, &body).await,
+            Ok(Got::Unchanged) => return,
+            Err(error) => Err(error),
+        };
+        // The next deployment writes it again: a mirror that lags is a mirror still.
+        if let Ok(Wrote::Done(_) | Wrote::Lost) = wrote {
+            return;
+        }
+        seams.clock().until(seams.clock().mono() + Millis(200 << attempt)).await;
+    }
+}
+
+async fn replace<S: Seams>(
+    seams: &S,
+    key: &str,
+    etag: &Etag,
+    body: &[u8],
+) -> Result<Wrote, everup_core::seams::StoreError> {
+    seams.store().replace(key, etag, body.to_vec()).await
+}

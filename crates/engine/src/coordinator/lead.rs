@@ -1,0 +1,282 @@
+//! Leading a deployment: observe, plan, write, send; until it is over or somebody else leads.
+
+use super::keep::{Lost, lease_of};
+use super::observe::Observer;
+use super::stopwatch::Stopwatch;
+use super::{Agent, HeadObject, Keeper, spoil};
+use crate::bugs::{Bug, planted};
+use crate::mailbox::{Board, Command, Refused};
+use crate::object::{Object, Swapped, fresh_mark, read, swap};
+use everup_core::deployment::State;
+use everup_core::head::Current;
+use everup_core::ids::InstanceId;
+use everup_core::plan::{Facts, Plan, head_before, plan};
+use everup_core::record::{Record, instances_prefix, record_key};
+use everup_core::seams::{Clock, Seams, Store};
+use everup_core::time::{Millis, Mono};
+use futures_channel::mpsc;
+use futures_util::{FutureExt, StreamExt, pin_mut, select_biased};
+
+/// How often the plan is made without anything having been seen: for what only time changes.
+const TICK: Millis = Millis(500);
+/// The store stays silent for so long: the agent stops leading, and watches like everybody else.
+const PATIENCE: Millis = Millis(30_000);
+
+/// A deployment in the hands of its coordinator.
+struct Leading<'a, S: Seams> {
+    keeper: Keeper<'a, S>,
+    record: Object<Record>,
+    observer: Observer<'a, S>,
+    watch: Stopwatch,
+    next_beat: Mono,
+    next_renewal: Mono,
+    silent_since: Option<Mono>,
+}
+
+impl<'a, S: Seams, B: Board> Agent<'a, S, B> {
+    /// Leads until the deployment is over, or another coordinator is in charge.
+    pub(super) async fn lead(&mut self, head: HeadObject, commands: &mut mpsc::Receiver<Command>) {
+        let Some(current) = head.value.current.clone() else { return };
+        let keeper = Keeper::new(self.seams, self.who, head);
+        let Some(record) = self.stamp(&keeper, &current).await else { return };
+        let now = self.seams.clock().mono();
+        let mut leading = Leading {
+            watch: Stopwatch::new(record.value.state, record.value.elapsed, now),
+            observer: Observer::leading(self.seams, self.who, keeper.head.value.term),
+            keeper,
+            record,
+            next_beat: now,
+            next_renewal: now,
+            silent_since: None,
+        };
+        loop {
+            match self.step(&mut leading).await {
+                Ok(()) if leading.record.value.state.is_final() => {
+                    match self.finish(&mut leading.keeper, &mut leading.record).await {
+                        Ok(()) | Err(Lost::Deposed) => return self.show_end(&leading),
+                        Err(Lost::Store(_)) => {}
+                    }
+                }
+                Ok(()) => {}
+                Err(Lost::Deposed) => return,
+                Err(Lost::Store(error)) => {
+                    let since = *leading.silent_since.get_or_insert(self.seams.clock().mono());
+                    if self.seams.clock().mono().since(since) > PATIENCE {
+                        return;
+                    }
+                    self.show(
+                        Some(leading.keeper.head.value.clone()),
+                        Some(&leading.observer),
+                        Some(error.to_string()),
+                    );
+                }
+            }
+            if leading.observer.is_deposed() && self.check_deposed(&mut leading).await {
+                return;
+            }
+            self.wait_for_news(&mut leading, commands).await;
+        }
+    }
+
+    /// The term goes into the record before anything else: only then does an older holder's write fail.
+    async fn stamp(&self, keeper: &Keeper<'a, S>, current: &Current) -> Option<Object<Record>> {
+        let key = record_key(&self.who.environment, &current.id);
+        let term = keeper.head.value.term;
+        let until = self.seams.clock().mono() + PATIENCE;
+        while self.seams.clock().mono() < until {
+            if let Ok(found) = read::<Record>(self.seams, &key).await {
+                let (etag, next) = match found {
+                    Some(found) if found.value.term > term => return None,
+                    Some(found) => {
+                        let mut next = found.value;
+                        next.term = term;
+                        next.rev = next.rev.next();
+                        (Some(found.etag), next)
+                    }
+                    None => {
+                        let mark = fresh_mark(self.seams.chance());
+                        (
+                            None,
+                            Record::first(&self.who.environment, &current.id, term, &current.request, mark),
+                        )
+                    }
+                };
+                if let Ok(Swapped::Done(record)) = swap(self.seams, &key, etag.as_ref(), next).await {
+                    return Some(record);
+                }
+            }
+            self.seams.clock().until(self.seams.clock().mono() + Millis(200)).await;
+        }
+        None
+    }
+
+    /// One turn: what follows from what is known is written, then sent.
+    async fn step(&mut self, leading: &mut Leading<'a, S>) -> Result<(), Lost> {
+        self.list_announced(leading).await?;
+        let now = self.seams.clock().mono();
+        leading.watch.tick(leading.record.value.state, now);
+        if leading.observer.has_members() && !leading.record.value.state.is_final() {
+            let observation = leading.observer.observation();
+            let planned = plan(Facts {
+                head: &leading.keeper.head.value,
+                record: &leading.record.value,
+                seen: &observation,
+                elapsed: leading.watch.elapsed(),
+                in_state: leading.watch.in_state(),
+                wall: self.seams.clock().wall(),
+            });
+            self.carry_out(leading, spoil::spoil(planned)).await?;
+        }
+        self.beat(leading).await?;
+        leading.silent_since = None;
+        self.record = Some(leading.record.value.clone());
+        self.show(
+            Some(leading.keeper.head.value.clone()),
+            Some(&leading.observer),
+            leading.observer.trouble(),
+        );
+        Ok(())
+    }
+
+    async fn carry_out(&mut self, leading: &mut Leading<'a, S>, planned: Plan) -> Result<(), Lost> {
+        let waiting: Vec<String> = planned.waiting.iter().map(ToString::to_string).collect();
+        if planned.changed {
+            let grants = granted_now(&planned.next);
+            if planted(Bug::OrderBeforeGrant) {
+                self.send(leading, &planned.next, &grants);
+            }
+            self.write(leading, planned.next).await?;
+            self.send_written(leading, &grants);
+            leading.next_renewal =
+                self.seams.clock().mono() + Millis(leading.record.value.policy.lapse.0 / 3);
+        } else if !planned.renew.is_empty() && self.seams.clock().mono() >= leading.next_renewal {
+            self.send_written(leading, &planned.renew);
+            leading.next_renewal =
+                self.seams.clock().mono() + Millis(leading.record.value.policy.lapse.0 / 3);
+        }
+        leading.record.value.waiting = waiting;
+        Ok(())
+    }
+
+    /// Head first, where it has to say something before the record may; then the record.
+    async fn write(&mut self, leading: &mut Leading<'a, S>, mut next: Record) -> Result<(), Lost> {
+        if head_before(&leading.keeper.head.value, &next).is_some() && !forgets_to_forbid(&next) {
+            leading.keeper.edit(|head| head_before(head, &next).unwrap_or_else(|| head.clone())).await?;
+        }
+        next.waiting.clear();
+        let key = record_key(&self.who.environment, &next.id);
+        match swap(self.seams, &key, Some(&leading.record.etag), next).await.map_err(Lost::Store)? {
+            Swapped::Done(record) => {
+                leading.watch.tick(record.value.state, self.seams.clock().mono());
+                leading.record = record;
+                Ok(())
+            }
+            // Only a newer coordinator writes the record.
+            Swapped::Rival(_) => Err(Lost::Deposed),
+        }
+    }
+
+    fn send_written(&self, leading: &mut Leading<'a, S>, to: &[InstanceId]) {
+        let record = leading.record.value.clone();
+        self.send(leading, &record, to);
+    }
+
+    fn send(&self, leading: &mut Leading<'a, S>, record: &Record, to: &[InstanceId]) {
+        for id in to {
+            if let Some(order) = record.order(id, &self.who.id) {
+                leading.observer.order(order);
+            }
+        }
+    }
+
+    /// Who announced itself is listed after `sealing` was written, never before.
+    async fn list_announced(&self, leading: &mut Leading<'a, S>) -> Result<(), Lost> {
+        if leading.record.value.state != State::Sealing || leading.observer.announced.is_some() {
+            return Ok(());
+        }
+        let prefix = instances_prefix(&self.who.environment);
+        let keys = self.seams.store().list(&prefix).await.map_err(Lost::Store)?;
+        let id = |key: &String| InstanceId::new(key.strip_prefix(&prefix)?.strip_suffix(".json")?).ok();
+        leading.observer.announced = Some(keys.iter().filter_map(id).collect());
+        Ok(())
+    }
+
+    async fn beat(&self, leading: &mut Leading<'a, S>) -> Result<(), Lost> {
+        let now = self.seams.clock().mono();
+        if now < leading.next_beat {
+            return Ok(());
+        }
+        leading.next_beat = now + Millis(lease_of(&leading.keeper.head.value).0 / 5);
+        leading.keeper.beat(&leading.record.value.heard).await
+    }
+
+    /// An instance said that a higher term is about: head knows.
+    async fn check_deposed(&self, leading: &mut Leading<'a, S>) -> bool {
+        let heard = leading.record.value.heard.clone();
+        matches!(leading.keeper.beat(&heard).await, Err(Lost::Deposed))
+    }
+
+    async fn wait_for_news(&mut self, leading: &mut Leading<'a, S>, commands: &mut mpsc::Receiver<Command>) {
+        let soonest = leading.next_beat.min(self.seams.clock().mono() + self.tick(leading));
+        let timer = self.seams.clock().until(soonest).fuse();
+        let command = {
+            let seen = leading.observer.next().fuse();
+            pin_mut!(timer, seen);
+            select_biased! {
+                command = commands.next() => command,
+                () = seen => None,
+                () = timer => None,
+            }
+        };
+        match command {
+            None | Some(Command::Look) => {}
+            // Head is read by the next beat, which is due now.
+            Some(Command::Poke) => leading.next_beat = self.seams.clock().mono(),
+            Some(Command::Say { say, by, deployment, reply }) => {
+                let said = self.say(say, by, deployment).await;
+                leading.next_beat = self.seams.clock().mono();
+                let _ = reply.send(said);
+            }
+            Some(Command::Deploy { request, reply }) => {
+                let _ = reply.send(self.refuse(leading, request.idempotency.as_ref()));
+            }
+        }
+    }
+
+    /// Renewals must not wait for the ordinary tick.
+    fn tick(&self, leading: &Leading<'a, S>) -> Millis {
+        match leading.record.value.state {
+            State::Holding => Millis((leading.record.value.policy.lapse.0 / 4).clamp(1, TICK.0)),
+            _ => TICK,
+        }
+    }
+
+    fn refuse(
+        &self,
+        leading: &Leading<'a, S>,
+        idempotency: Option<&String>,
+    ) -> Result<everup_core::ids::DeploymentId, Refused> {
+        let current = leading.keeper.head.value.current.clone().ok_or(Refused::NothingRuns)?;
+        if idempotency.is_some() && current.request.idempotency.as_ref() == idempotency {
+            return Ok(current.id);
+        }
+        Err(Refused::Busy { current: Box::new(current), phase: leading.record.value.state.to_string() })
+    }
+
+    fn show_end(&mut self, leading: &Leading<'a, S>) {
+        self.record = Some(leading.record.value.clone());
+        self.show(Some(leading.keeper.head.value.clone()), Some(&leading.observer), None);
+    }
+}
+
+/// Whom this very revision grants something.
+fn granted_now(next: &Record) -> Vec<InstanceId> {
+    let now = |entry: &everup_core::record::Entry| {
+        entry.granted.as_ref().is_some_and(|grant| grant.fence == next.fence())
+    };
+    next.instances.iter().filter(|(_, entry)| now(entry)).map(|(id, _)| id.clone()).collect()
+}
+
+fn forgets_to_forbid(next: &Record) -> bool {
+    planted(Bug::ForbiddenInRecord) && next.state == State::Starting
+}
