@@ -94,8 +94,9 @@ impl Input {
             Integer::try_from(created).map_err(|_| BadMessage("the time is out of range".into()))?;
         params.insert(key("created"), BareItem::Integer(created));
         params.insert(key("nonce"), text(nonce)?);
-        params.insert(key("keyid"), text(keyid)?);
+        // Any order is right; some readers know this one only.
         params.insert(key("alg"), text("hmac-sha256")?);
+        params.insert(key("keyid"), text(keyid)?);
         Ok(Self(InnerList::with_params(items.collect::<Result<_, BadMessage>>()?, params)))
     }
 
@@ -189,4 +190,101 @@ fn dictionary(message: Message<'_>, name: &str) -> Result<Dictionary, BadMessage
     Parser::new(&message.field(name)?)
         .parse::<Dictionary>()
         .map_err(|error| BadMessage(format!("the field {name} is no dictionary: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Key as Secret;
+    use super::*;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use http::Request;
+
+    /// The request of RFC 9421, appendix B.2, with the signature of B.2.5.
+    fn signed_by_the_rfc() -> request::Parts {
+        let request = Request::post("/foo?param=Value&Pet=dog")
+            .header("Host", "example.com")
+            .header("Date", "Tue, 20 Apr 2021 02:07:55 GMT")
+            .header("Content-Type", "application/json")
+            .header("Content-Length", "18")
+            .header(
+                "Signature-Input",
+                "sig-b25=(\"date\" \"@authority\" \"content-type\");created=1618884473;keyid=\"test-shared-secret\"",
+            )
+            .header("Signature", "sig-b25=:pxcQw6G3AjtMBQjwo8XzkZf/bws5LelbaMk5rGIGtE8=:");
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn the_rfcs_own_hmac_signature_verifies_and_is_made_again() {
+        let secret =
+            "uzvJfB4u3N0Jy4T7NZ75MDVcr8zSTInedJtkgcu46YW4XByzNJjxBdtjUkdJPBtbmHhIDi6pcl8jsasjlTMtDQ==";
+        let key = Secret::new("test-shared-secret", STANDARD.decode(secret).unwrap());
+        let parts = signed_by_the_rfc();
+        let message = Message::Request(&parts);
+        let (input, signature) = read(message, "sig-b25").unwrap().unwrap();
+        let base = input.base(message).unwrap();
+        assert_eq!(
+            base,
+            "\"date\": Tue, 20 Apr 2021 02:07:55 GMT\n\
+             \"@authority\": example.com\n\
+             \"content-type\": application/json\n\
+             \"@signature-params\": (\"date\" \"@authority\" \"content-type\");created=1618884473;keyid=\"test-shared-secret\""
+        );
+        assert!(key.verifies(base.as_bytes(), &signature));
+        assert_eq!(key.sign(base.as_bytes()), signature);
+        assert!(!key.verifies(base.to_uppercase().as_bytes(), &signature));
+    }
+
+    /// RFC 9421, 2.2 and 2.1, with the values that it gives.
+    #[test]
+    fn components_have_the_values_of_the_rfc() {
+        let request = Request::post("/path?param=value&foo=bar&baz=batman&qux=")
+            .header("Host", "www.Example.com:80")
+            .header("X-Two", " a ")
+            .header("X-Two", "b, c ");
+        let parts = request.body(()).unwrap().into_parts().0;
+        let message = Message::Request(&parts);
+        for (name, value) in [
+            ("@method", "POST"),
+            ("@path", "/path"),
+            ("@query", "?param=value&foo=bar&baz=batman&qux="),
+            ("@authority", "www.example.com"),
+            ("x-two", "a, b, c"),
+        ] {
+            assert_eq!(message.value(name).unwrap(), value, "{name}");
+        }
+        let bare = Request::get("http://Other.example").body(()).unwrap().into_parts().0;
+        let bare = Message::Request(&bare);
+        assert_eq!(bare.value("@query").unwrap(), "?");
+        assert_eq!(bare.value("@path").unwrap(), "/");
+        assert_eq!(bare.value("@authority").unwrap(), "other.example");
+        assert!(bare.value("@status").is_err() && bare.value("x-none").is_err());
+    }
+
+    #[test]
+    fn what_is_no_signature_is_an_error_and_never_a_panic() {
+        let read = |input: &str, signature: &str| {
+            let request = Request::get("/").header(SIGNATURE_INPUT, input).header(SIGNATURE, signature);
+            let parts = request.body(()).unwrap().into_parts().0;
+            read(Message::Request(&parts), "everup")
+                .map(|found| found.map(|(input, _)| input.components().is_ok()))
+        };
+        assert_eq!(read("other=()", "other=:AAAA:"), Ok(None));
+        for (input, signature) in [
+            ("(", "x"),
+            ("everup", "everup=:AAAA:"),
+            ("everup=()", "everup=AAAA"),
+            ("everup=()", "other=:AAAA:"),
+            ("everup=();created=99999999999999999999", "everup=:AAAA:"),
+            ("everup=(\"a\nb\")", "everup=:AAAA:"),
+        ] {
+            if HeaderValue::from_str(input).is_ok() {
+                assert!(read(input, signature).is_err(), "{input}");
+            }
+        }
+        for input in ["everup=(\"a\" \"a\")", "everup=(a)", "everup=(\"a\";req)", "everup=(1)"] {
+            assert_eq!(read(input, "everup=:AAAA:"), Ok(Some(false)), "{input}");
+        }
+    }
 }

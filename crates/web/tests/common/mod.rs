@@ -191,8 +191,12 @@ impl Agent {
     }
 
     pub fn start_with(name: &str, options: Options) -> Self {
+        Self::start_on(TcpListener::bind("127.0.0.1:0").unwrap(), name, options)
+    }
+
+    /// On a listening socket that somebody keeps, as a keeper does.
+    pub fn start_on(listener: TcpListener, name: &str, options: Options) -> Self {
         let id = instance(name);
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         options.addresses.lock().unwrap().insert(id.clone(), address.clone());
         let told = Arc::new(Mutex::new(Told::default()));
@@ -302,6 +306,16 @@ fn coordinator(told: Arc<Mutex<Told>>, refuse: Answers) -> mpsc::Sender<Command>
         }
     });
     sender
+}
+
+/// Waits for a fact that nobody tells.
+pub async fn eventually(fact: impl Fn() -> bool) {
+    let held = async {
+        while !fact() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, held).await.expect("what was waited for");
 }
 
 /// One request, written by hand, and the whole answer.
