@@ -266,7 +266,8 @@ async fn an_agent_that_was_restarted_is_found_by_the_next_call() {
     first.stop.send(true).unwrap();
     timeout(DEADLINE, first.served).await.unwrap().unwrap().unwrap();
     // Nobody accepts; the socket is kept, so the call waits in the kernel's queue instead of being refused.
-    let greeted = peers.greet(&first.id, Term(2), &instance("i9"));
+    let holder = instance("i9");
+    let greeted = peers.greet(&first.id, Term(2), &holder);
     let started = async { start() };
     let (greeted, second) = timeout(DEADLINE, async { tokio::join!(greeted, started) }).await.unwrap();
     assert_eq!(greeted.unwrap().obeyed, Obeyed::Yes);
