@@ -12,6 +12,7 @@
 
 pub mod catalog;
 pub mod check;
+pub mod config;
 mod digest;
 pub mod disk;
 pub mod layout;

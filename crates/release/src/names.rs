@@ -142,7 +142,6 @@ pub struct Refused {
     /// Its name, as far as it can be shown.
     pub entry: String,
     /// The reason.
-    #[source]
     pub why: Why,
 }
 

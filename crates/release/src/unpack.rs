@@ -119,17 +119,17 @@ fn unpack(manifest: &Manifest, archive: impl Read, part: &Path) -> Result<(), Un
             Kind::File => unpacker.file(file, part)?,
             Kind::Link => links.push((file, unpacker.target(file)?)),
             Kind::Folder => {
-                make_folders(part, &file.path)?;
                 let path = part.join(&file.path);
-                make_folder(&path).map_err(UnpackError::write(&path))?;
+                let made = make_folders(part, &file.path).and_then(|()| make_folder(&path));
+                made.map_err(UnpackError::write(&path))?;
             }
         }
     }
     unpacker.end(&manifest.archive.sha256)?;
     for (file, target) in links {
-        make_folders(part, &file.path)?;
         let path = part.join(&file.path);
-        std::os::unix::fs::symlink(target, &path).map_err(UnpackError::write(&path))?;
+        let made = make_folders(part, &file.path).and_then(|()| std::os::unix::fs::symlink(target, &path));
+        made.map_err(UnpackError::write(&path))?;
     }
     if manifest.files.len() > SYNC_EACH {
         disk::sync_all(part).map_err(UnpackError::write(part))
@@ -162,8 +162,8 @@ impl<R: Read> Unpacker<R> {
     }
 
     fn file(&mut self, file: &Listed, part: &Path) -> Result<(), UnpackError> {
-        make_folders(part, &file.path)?;
         let path = part.join(&file.path);
+        make_folders(part, &file.path).map_err(UnpackError::write(&path))?;
         let out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         let mut out = out.map_err(UnpackError::write(&path))?;
         self.body(file, &mut out, &path)?;
@@ -235,30 +235,27 @@ impl<R: Read> Unpacker<R> {
     }
 }
 
-fn make_folder(path: &Path) -> io::Result<()> {
+pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(path)?;
     fs::set_permissions(path, Permissions::from_mode(0o755))
 }
 
 /// Makes the folders above `path` that are not there.
-fn make_folders(part: &Path, path: &str) -> Result<(), UnpackError> {
+pub(crate) fn make_folders(part: &Path, path: &str) -> io::Result<()> {
     let Some((above, _)) = path.rsplit_once('/') else { return Ok(()) };
     if part.join(above).is_dir() {
         return Ok(());
     }
     for (at, _) in path.match_indices('/') {
-        let folder = part.join(&path[..at]);
-        match make_folder(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(UnpackError::Write { path: folder, source: error });
-            }
+        match make_folder(&part.join(&path[..at])) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
     }
     Ok(())
 }
 
-fn sync_folders(folder: &Path) -> io::Result<()> {
+pub(crate) fn sync_folders(folder: &Path) -> io::Result<()> {
     for item in fs::read_dir(folder)? {
         let item = item?;
         if item.file_type()?.is_dir() {

@@ -55,8 +55,8 @@ impl ZipFile {
         Self { out: BufWriter::with_capacity(BUFFER, file), at: 0, listed: Vec::new() }
     }
 
-    /// Adds an entry of `size` bytes. They are read a second time when packing made them no smaller; the two
-    /// readings must agree, else `None`.
+    /// Adds an entry of `size` bytes. Large ones are read a second time when packing made them no smaller. `None` if
+    /// there are not `size` bytes, or the two readings differ.
     pub(crate) fn add(
         &mut self,
         name: String,
@@ -66,47 +66,42 @@ impl ZipFile {
     ) -> io::Result<Option<Packed>> {
         let header = self.at;
         let offset = header + header_length(&name, size);
-        let mut body = self.body(offset, &mut *bytes.open()?, DEFLATED)?;
-        let mut method = DEFLATED;
-        if body.length >= body.size {
-            let again = self.body(offset, &mut *bytes.open()?, STORED)?;
-            if again.sha256 != body.sha256 {
-                return Ok(None);
-            }
-            (body, method) = (again, STORED);
-        }
-        if body.size != size {
-            return Ok(None);
-        }
+        let (body, small) = if size <= SMALL {
+            let (body, packed) = small_body(&mut *bytes.open()?)?;
+            (Some(body), Some(packed))
+        } else {
+            (self.large_body(offset, bytes)?, None)
+        };
+        let Some(body) = body.filter(|body| body.size == size) else { return Ok(None) };
         let packed = Packed { size, sha256: body.sha256, offset, length: body.length };
-        let entry = Listed { name, mode, method, crc: body.crc, header, packed: packed.clone() };
-        self.out.seek(SeekFrom::Start(header))?;
+        let entry = Listed { name, mode, method: body.method, crc: body.crc, header, packed: packed.clone() };
+        if small.is_none() {
+            self.out.seek(SeekFrom::Start(header))?;
+        }
         self.out.write_all(&local_header(&entry))?;
         self.at = offset + body.length;
+        match small {
+            Some(bytes) => self.out.write_all(&bytes)?,
+            None => drop(self.out.seek(SeekFrom::Start(self.at))?),
+        }
         self.listed.push(entry);
         Ok(Some(packed))
     }
 
-    fn body(&mut self, offset: u64, from: &mut dyn Read, method: u16) -> io::Result<Body> {
+    /// Packed straight into the archive, behind the room for its header.
+    fn large_body(&mut self, offset: u64, bytes: &mut impl Reread) -> io::Result<Option<Body>> {
         self.out.seek(SeekFrom::Start(offset))?;
-        let mut from = Hashing::new(from);
-        let mut out = Counting { inner: &mut self.out, count: 0 };
-        let crc = if method == STORED {
-            pump(&mut from, &mut out)?
-        } else {
-            let mut packer = DeflateEncoder::new(&mut out, Compression::default());
-            let crc = pump(&mut from, &mut packer)?;
-            packer.finish()?;
-            crc
-        };
-        let length = out.count;
-        let size = from.count();
-        Ok(Body { crc, size, length, sha256: from.finish() })
+        let packed = write_body(&mut *bytes.open()?, &mut self.out, DEFLATED)?;
+        if packed.length < packed.size {
+            return Ok(Some(packed));
+        }
+        self.out.seek(SeekFrom::Start(offset))?;
+        let stored = write_body(&mut *bytes.open()?, &mut self.out, STORED)?;
+        Ok((stored.sha256 == packed.sha256).then_some(stored))
     }
 
     /// Writes the directory; the file ends where the zip ends.
     pub(crate) fn finish(mut self) -> io::Result<File> {
-        self.out.seek(SeekFrom::Start(self.at))?;
         let mut directory = Vec::new();
         for entry in &self.listed {
             central_header(&mut directory, entry);
@@ -121,7 +116,37 @@ impl ZipFile {
     }
 }
 
+/// An entry of at most so many bytes is packed in memory.
+const SMALL: u64 = 256 << 10;
+
+fn small_body(from: &mut dyn Read) -> io::Result<(Body, Vec<u8>)> {
+    let mut raw = Vec::new();
+    let stored = write_body(&mut from.take(SMALL + 1), &mut raw, STORED)?;
+    if raw.is_empty() {
+        return Ok((stored, raw));
+    }
+    let mut packed = Vec::new();
+    let body = write_body(&mut raw.as_slice(), &mut packed, DEFLATED)?;
+    Ok(if body.length < body.size { (body, packed) } else { (stored, raw) })
+}
+
+fn write_body(from: &mut dyn Read, to: &mut impl Write, method: u16) -> io::Result<Body> {
+    let mut from = Hashing::new(from);
+    let mut out = Counting { inner: to, count: 0 };
+    let crc = if method == STORED {
+        pump(&mut from, &mut out)?
+    } else {
+        let mut packer = DeflateEncoder::new(&mut out, Compression::default());
+        let crc = pump(&mut from, &mut packer)?;
+        packer.finish()?;
+        crc
+    };
+    let (length, size) = (out.count, from.count());
+    Ok(Body { method, crc, size, length, sha256: from.finish() })
+}
+
 struct Body {
+    method: u16,
     crc: u32,
     size: u64,
     length: u64,
@@ -254,6 +279,18 @@ mod tests {
         }
     }
 
+    /// Bytes that cannot be packed.
+    fn noise(length: usize, seed: u64) -> Vec<u8> {
+        let mut state = seed;
+        let next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()[3]
+        };
+        std::iter::repeat_with(next).take(length).collect()
+    }
+
     fn written(entries: &[(&str, Vec<u8>)]) -> (File, Vec<Packed>) {
         let mut zip = ZipFile::new(tempfile::tempfile().unwrap());
         let packed = entries
@@ -268,10 +305,18 @@ mod tests {
 
     #[test]
     fn another_reader_opens_it() {
-        let entries = [("a/text", b"again ".repeat(1_000)), ("empty", vec![]), ("noise", vec![7, 99, 1])];
+        let noise = noise(600_000, 1);
+        let entries = [
+            ("a/text", b"again ".repeat(1_000)),
+            ("empty", vec![]),
+            ("large noise", noise.clone()),
+            ("large text", b"again ".repeat(100_000)),
+            ("noise", noise[..99].to_vec()),
+            ("z", b"last".to_vec()),
+        ];
         let (file, packed) = written(&entries);
         let mut archive = zip::ZipArchive::new(file).unwrap();
-        assert_eq!(archive.len(), 3);
+        assert_eq!(archive.len(), entries.len());
         for (i, (name, body)) in entries.iter().enumerate() {
             let mut entry = archive.by_index(i).unwrap();
             let mut read = Vec::new();
@@ -281,7 +326,8 @@ mod tests {
             assert_eq!(entry.data_start(), Some(packed[i].offset));
             assert_eq!(entry.compressed_size(), packed[i].length);
         }
-        assert!(packed[0].length < packed[0].size && packed[2].length == packed[2].size);
+        let smaller: Vec<bool> = packed.iter().map(|p| p.length < p.size).collect();
+        assert_eq!(smaller, [true, false, false, true, false, false]);
         archive.validate_header_consistency().unwrap();
     }
 
@@ -295,7 +341,9 @@ mod tests {
     #[test]
     fn a_file_that_changes_between_two_readings_is_noticed() {
         let mut zip = ZipFile::new(tempfile::tempfile().unwrap());
-        let mut bytes = Bodies(vec![b"abc".into(), b"abd".into()]);
-        assert_eq!(zip.add("x".into(), 0o644, 3, &mut bytes).unwrap(), None);
+        let mut bytes = Bodies(vec![noise(300_000, 1), noise(300_000, 2)]);
+        assert_eq!(zip.add("x".into(), 0o644, 300_000, &mut bytes).unwrap(), None);
+        let mut bytes = Bodies(vec![noise(301, 1)]);
+        assert_eq!(zip.add("y".into(), 0o644, 300, &mut bytes).unwrap(), None);
     }
 }

@@ -20,11 +20,12 @@ pub(crate) struct Entry {
     /// The nine permission bits.
     pub(crate) mode: u32,
     pub(crate) size: u64,
-    body: Body,
+    pub(crate) body: Body,
 }
 
+/// Where an entry's bytes are.
 #[derive(Debug)]
-enum Body {
+pub(crate) enum Body {
     /// No bytes (a folder), or a link's target.
     Text(String),
     /// A file of its own.
