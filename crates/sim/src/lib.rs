@@ -5,6 +5,7 @@
 //! thing.
 
 mod chaos;
+pub mod conformance;
 mod executor;
 mod fault;
 mod judge;
