@@ -11,4 +11,5 @@ pub mod minder;
 pub mod proc;
 pub mod runtime;
 pub mod settings;
+pub mod stage;
 pub mod store;

@@ -46,13 +46,13 @@ pub struct Folder {
 pub enum OpenError {
     /// It cannot be made, or not written to.
     #[error(
-        "the store {path:?} is not writable ({source}); make it writable for this user, or name another folder in everup.toml: [store] folder = \"…\""
+        "the store {path:?} is not writable ({happened}); make it writable for this user, or name another folder in everup.toml: [store] folder = \"…\""
     )]
     NotWritable {
         /// What could not be written.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        happened: io::Error,
     },
     /// It is on a network file system.
     #[error(
@@ -74,7 +74,7 @@ impl Folder {
     pub fn open(root: &Path) -> Result<Self, OpenError> {
         let not_writable = |path: &Path| {
             let path = path.to_owned();
-            move |source| OpenError::NotWritable { path, source }
+            move |happened| OpenError::NotWritable { path, happened }
         };
         write::make_folders(root).map_err(not_writable(root))?;
         let root = root.canonicalize().map_err(not_writable(root))?;
