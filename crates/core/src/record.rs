@@ -69,6 +69,9 @@ pub struct Record {
     /// The value of `elapsed` when it was found that only instances that do not answer are left.
     #[serde(default)]
     pub stuck_since: Option<Millis>,
+    /// The value of `elapsed` when the whole fleet was last seen to be ill, old release and new.
+    #[serde(default)]
+    pub shared_illness_at: Option<Millis>,
     /// Whether the new release was proven by a first batch.
     pub proven: bool,
     /// Time in each state so far, with the time at which it was entered.
@@ -114,6 +117,7 @@ impl Record {
             heard: BTreeSet::new(),
             elapsed: Millis::ZERO,
             stuck_since: None,
+            shared_illness_at: None,
             proven: false,
             phases: vec![PhaseEntry { state: State::Pending, at: request.at, lasted: None }],
             lowest_in_service: None,

@@ -82,10 +82,11 @@ impl Planner<'_> {
         let lost = |id: InstanceId| {
             let grant = self.next.instances[&id].granted.as_ref()?;
             let view = self.view(&id)?;
-            let told =
-                matches!(grant.task, Task::Hold { .. } | Task::Seal { .. }) && view.fence >= grant.fence;
-            let problem = view.problem.as_ref().filter(|problem| problem.check == "hold")?;
-            (told && !matches!(view.phase, Phase::Held | Phase::Sealed)).then(|| (id, problem.reason.clone()))
+            let told = matches!(grant.task, Task::Hold { .. } | Task::Seal { .. });
+            let over = view.done >= grant.fence
+                && !matches!(view.phase, Phase::Held | Phase::Sealed | Phase::Stopped);
+            let said = view.problem.as_ref().map(|problem| problem.reason.clone());
+            (told && over).then(|| (id, said.unwrap_or_else(|| "it let go".to_owned())))
         };
         self.present().into_iter().find_map(lost)
     }

@@ -7,6 +7,7 @@ use crate::instance::{Phase, Problem, View};
 use crate::order::Task;
 use crate::record::{Entry, Grant, Progress};
 use crate::release::ReleaseRef;
+use crate::time::Millis;
 
 impl Planner<'_> {
     /// Writes down who is new, and who is gone because the fleet says so.
@@ -43,6 +44,7 @@ impl Planner<'_> {
     /// Reads what each instance made of its last grant.
     pub(super) fn judge(&mut self) {
         self.note_lowest();
+        self.note_shared_illness();
         for id in self.present() {
             let Some(grant) = self.next.instances[&id].granted.clone() else { continue };
             if grant.fence.term < self.next.term {
@@ -133,13 +135,37 @@ impl Planner<'_> {
             return;
         }
         let staging = matches!(grant.task, Task::Stage { .. });
-        if let Some(problem) = view.problem.clone().filter(|_| view.phase == Phase::Ill || staging) {
-            return self.fail(id, problem);
+        let meant = |problem: &Problem| {
+            if staging { problem.check.starts_with("stage") } else { view.phase == Phase::Ill }
+        };
+        if let Some(problem) = view.problem.clone().filter(meant) {
+            if !self.is_excused() {
+                self.fail(id, problem);
+            }
+            return;
         }
         let limit = if staging { self.next.policy.stage } else { self.patience() };
         if self.facts.elapsed.0.saturating_sub(grant.at.0) > limit.0 {
             let what = format!("did not finish within {limit}; it is {:?} now", view.phase).to_lowercase();
             self.fail(id, Problem::new("time limit", what));
+        }
+    }
+
+    /// A failure that all share is not the release's: nobody is judged while it lasts, nor until everybody had the time
+    /// of a start to recover.
+    fn is_excused(&self) -> bool {
+        let since = |at: Millis| self.facts.elapsed.0.saturating_sub(at.0);
+        self.next.shared_illness_at.is_some_and(|at| since(at) <= self.next.policy.start.0)
+    }
+
+    fn note_shared_illness(&mut self) {
+        if self.next.state != State::Rolling || self.shared_illness().is_none() {
+            return;
+        }
+        // Not at every look: each change is a write.
+        let stale = |at: Millis| self.facts.elapsed.0.saturating_sub(at.0) > self.next.policy.start.0 / 4;
+        if self.next.shared_illness_at.is_none_or(stale) {
+            self.next.shared_illness_at = Some(self.facts.elapsed);
         }
     }
 

@@ -17,6 +17,9 @@ impl Planner<'_> {
         if self.next.aborting {
             return self.go_back("an operator asked for its end");
         }
+        if self.late() {
+            return self.go_back(format!("it took longer than its bound of {}", self.next.policy.bound));
+        }
         if let Some(why) = self.shared_illness() {
             self.say_who_moves();
             return self.wait(WaitingOn::Everybody(why));
@@ -25,9 +28,6 @@ impl Planner<'_> {
         if failed.len() > self.next.policy.max_failures as usize {
             let why = self.why(&failed);
             return self.go_back(format!("{} failed: {why}", words::list(failed.iter(), 3)));
-        }
-        if self.late() {
-            return self.go_back(format!("it took longer than its bound of {}", self.next.policy.bound));
         }
         let to = self.next.to.clone();
         let (candidates, at_most) = (self.candidates(), self.batch());

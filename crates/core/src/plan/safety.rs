@@ -151,20 +151,23 @@ impl Planner<'_> {
         problem.map_or_else(|| "it does not say why".to_owned(), ToString::to_string)
     }
 
-    /// Whether everyone who still runs the old release is ill as well: then it is not the new release's doing.
+    /// Whether everyone who still runs the old release has fallen ill as well: then it is not the new release's doing.
+    /// A fleet that was ill before the deployment began is what the deployment may have come to mend.
     pub(super) fn shared_illness(&self) -> Option<String> {
         let untouched: Vec<InstanceId> = self
             .present()
             .into_iter()
             .filter(|id| !self.next.instances[id].touched && self.silent(id).is_none())
             .collect();
-        let ill = |id: &InstanceId| self.view(id).is_some_and(|view| view.running && !view.healthy);
-        let all = !untouched.is_empty() && untouched.iter().all(ill);
+        let ill =
+            |id: &InstanceId| self.view(id).is_some_and(|view| view.running && view.phase == Phase::Ill);
+        let fell = untouched.iter().any(|id| !self.next.instances[id].ill_before);
+        if !fell || !untouched.iter().all(ill) {
+            return None;
+        }
         let first = untouched.first().and_then(|id| self.view(id)).and_then(|view| view.problem.as_ref());
-        all.then(|| {
-            let said = first.map_or_else(|| "its checks fail".to_owned(), ToString::to_string);
-            format!("all instances that still run the old release are ill too ({said})")
-        })
+        let said = first.map_or_else(|| "its checks fail".to_owned(), ToString::to_string);
+        Some(format!("all instances that still run the old release are ill too ({said})"))
     }
 }
 

@@ -51,17 +51,21 @@ pub async fn run<S: Seams, B: Board>(
     board: &B,
 ) {
     let mut agent = Agent { seams, who, board, record: None, seq: 0 };
-    let mut idle = Idle { lease: Lease::new(who), observer: None, interest: None };
+    let mut idle =
+        Idle { lease: Lease::new(who), next_look: Mono::default(), observer: None, interest: None };
     loop {
-        let pause = match idle.lease.look(seams, who).await {
-            Next::Lead(head) => {
-                agent.lead_from(head, &mut idle, &mut commands).await;
-                continue;
+        if seams.clock().mono() >= idle.next_look {
+            match idle.lease.look(seams, who).await {
+                Next::Lead(head) => {
+                    agent.lead_from(head, &mut idle, &mut commands).await;
+                    continue;
+                }
+                Next::LookAgain(pause) => idle.next_look = seams.clock().mono() + pause,
             }
-            Next::LookAgain(pause) => pause,
-        };
-        agent.show_idle(&idle).await;
-        match idle.next(seams, pause, &mut commands).await {
+            agent.read_record(&idle).await;
+        }
+        agent.show_idle(&idle);
+        match idle.next(seams, &mut commands).await {
             News::Closed => return,
             News::Nothing => {}
             News::Command(command) => agent.obey(command, &mut idle, &mut commands).await,
@@ -72,6 +76,8 @@ pub async fn run<S: Seams, B: Board>(
 /// An agent that does not lead.
 struct Idle<'a, S: Seams> {
     lease: Lease,
+    /// When head is due to be read again.
+    next_look: Mono,
     /// Only while somebody is interested.
     observer: Option<Observer<'a, S>>,
     interest: Option<Mono>,
@@ -84,11 +90,11 @@ enum News {
 }
 
 impl<'a, S: Seams> Idle<'a, S> {
-    async fn next(&mut self, seams: &'a S, pause: Millis, commands: &mut mpsc::Receiver<Command>) -> News {
+    async fn next(&mut self, seams: &'a S, commands: &mut mpsc::Receiver<Command>) -> News {
         if self.interest.is_some_and(|until| seams.clock().mono() > until) {
             (self.interest, self.observer) = (None, None);
         }
-        let timer = seams.clock().until(seams.clock().mono() + pause).fuse();
+        let timer = seams.clock().until(self.next_look).fuse();
         let seen = next_sight(self.observer.as_mut()).fuse();
         pin_mut!(timer, seen);
         select_biased! {
@@ -120,7 +126,7 @@ impl<'a, S: Seams, B: Board> Agent<'a, S, B> {
     ) {
         // Whoever asked may have gone; what was decided stands.
         match command {
-            Command::Poke => {}
+            Command::Poke => idle.next_look = Mono::default(),
             Command::Look => idle.be_interested(self.seams, self.who),
             Command::Say { say, by, deployment, reply } => {
                 let _ = reply.send(self.say(say, by, deployment).await);
@@ -149,18 +155,21 @@ impl<'a, S: Seams, B: Board> Agent<'a, S, B> {
         idle.observer = None;
         self.lead(head, commands).await;
         idle.lease.forget();
+        idle.next_look = Mono::default();
+    }
+
+    /// The record of the deployment that another one leads, for the board.
+    async fn read_record(&mut self, idle: &Idle<'a, S>) {
+        let Some(current) = idle.lease.head().and_then(|head| head.current.as_ref()) else { return };
+        let key = record_key(&self.who.environment, &current.id);
+        if let Ok(Some(record)) = crate::object::read::<Record>(self.seams, &key).await {
+            self.record = Some(record.value);
+        }
     }
 
     /// What this agent knows while another one leads, or nobody does.
-    async fn show_idle(&mut self, idle: &Idle<'a, S>) {
-        let head = idle.lease.head().cloned();
-        if let Some(current) = head.as_ref().and_then(|head| head.current.as_ref()) {
-            let key = record_key(&self.who.environment, &current.id);
-            if let Ok(Some(record)) = crate::object::read::<Record>(self.seams, &key).await {
-                self.record = Some(record.value);
-            }
-        }
-        self.show(head, idle.observer.as_ref(), idle.lease.trouble());
+    fn show_idle(&mut self, idle: &Idle<'a, S>) {
+        self.show(idle.lease.head().cloned(), idle.observer.as_ref(), idle.lease.trouble());
     }
 
     pub(crate) fn show(

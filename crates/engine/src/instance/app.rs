@@ -31,7 +31,10 @@ pub(super) async fn stage<S: Seams>(body: &Body<'_, S>, order: Order) {
             });
             done(body, fence).await;
         }
-        Err(problem) => body.see(|view| view.problem = Some(problem)),
+        Err(problem) => {
+            let check = format!("stage: {}", problem.check);
+            body.see(|view| view.problem = Some(Problem { check, ..problem }));
+        }
     }
 }
 

@@ -231,7 +231,7 @@ async fn take_back<S: Seams>(
 /// turned the hold into a seal is the seal stored, and only then is the app stopped.
 async fn seal<S: Seams>(
     body: &Body<'_, S>,
-    memory: Memory,
+    mut memory: Memory,
     order: Order,
     hold: HoldId,
 ) -> Result<(Obeyed, After), Problem> {
@@ -243,6 +243,7 @@ async fn seal<S: Seams>(
         Err(error) => return Ok((Obeyed::Not(error.to_string()), After::GoOn)),
     };
     if !sealed {
+        memory.done = order.fence;
         body.save(memory).await?;
         body.see(|view| {
             view.problem = Some(Problem::new("hold", "it was over before the seal was asked for"))

@@ -85,5 +85,11 @@ async fn let_go<S: Seams>(body: &Body<'_, S>, why: &str) {
         view.waiting = None;
     });
     let goal = body.release().map(|release| Goal::Serve { release });
-    body.remember(move |memory| memory.goal = goal).await;
+    // The order is over: that is how its coordinator learns that the hold is lost.
+    let fence = body.order_fence();
+    body.remember(move |memory| {
+        memory.goal = goal;
+        memory.done = memory.done.max(fence);
+    })
+    .await;
 }

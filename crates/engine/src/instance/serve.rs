@@ -71,7 +71,11 @@ async fn attempt<S: Seams>(
     let mine = mine.into_iter().next();
     if mine.is_none() {
         if let Err(problem) = body.seams.stage().ensure(release).await {
-            return Ended::Ill(problem);
+            return match others.into_iter().next() {
+                // Nothing was touched: the old app serves on.
+                Some(old) => Ended::BackOnOld(old, problem),
+                None => Ended::Ill(problem),
+            };
         }
         let staged = release.clone();
         body.see(|view| {
@@ -156,7 +160,7 @@ async fn in_service<S: Seams>(
     limits: &Limits,
     fence: Fence,
 ) -> Ended {
-    let on_probation = body.view().deaths > 0 && task.is_some();
+    let on_probation = body.view().deaths > 0 && task.is_some() && !body.view().steady;
     open(body, &app, pace(task)).await;
     join(body).await;
     body.see(|view| {

@@ -68,12 +68,18 @@ fn next_look<S: Seams>(body: &Body<'_, S>, proof: Proof, interval: Millis) -> Mo
     if body.view().steady || proof.at <= body.now() { next } else { next.min(proof.at) }
 }
 
+/// Proven ends a probation as well: what died before it was proven, and was started again, has served long enough now.
 fn proven<S: Seams>(body: &Body<'_, S>, proof: Proof, failures: u32) -> bool {
-    let steady = body.now() >= proof.at && failures == 0 && body.view().phase != Phase::Ill;
-    if steady && !body.view().steady {
+    let view = body.view();
+    let steady = body.now() >= proof.at && failures == 0 && view.healthy;
+    if steady && !view.steady {
         body.see(|view| {
             view.steady = true;
             view.deaths = 0;
+            view.problem = None;
+            if view.phase == Phase::Ill {
+                view.phase = Phase::Serving;
+            }
         });
     }
     steady
