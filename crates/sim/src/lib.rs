@@ -15,6 +15,7 @@ mod rng;
 mod rules;
 mod run;
 mod seams;
+pub mod script;
 mod setting;
 mod trace;
 mod users;

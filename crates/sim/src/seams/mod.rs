@@ -21,7 +21,7 @@ use everup_core::seams::{Chance, Clock, Meter, Seams};
 use everup_core::status::Status;
 use everup_core::time::{Millis, Mono, Wall};
 use everup_engine::identity::Identity;
-use everup_engine::instance;
+use everup_engine::{coordinator, instance};
 use everup_engine::mailbox::{Board, Call, Command};
 use futures_channel::mpsc;
 use std::cell::RefCell;
@@ -77,10 +77,9 @@ impl Place {
         self.sim.spawn_in(group, async move {
             drop(instance::run(&*place, &place.identity, calls, &commands).await);
         });
+        let place = self.clone();
         self.sim.spawn_in(group, async move {
-            let _wishes = wishes;
-            let _ = NoBoard;
-            std::future::pending::<()>().await;
+            coordinator::run(&*place, &place.identity, wishes, &NoBoard).await;
         });
     }
 
