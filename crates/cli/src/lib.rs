@@ -8,8 +8,13 @@ pub mod context;
 pub mod demo;
 pub mod exit;
 pub mod failure;
+pub mod follow;
 pub mod load;
 pub mod output;
+pub mod progress;
+pub mod reach;
+pub mod store;
+pub mod view;
 pub mod websocket;
 
 use args::{Args, Command};

@@ -1,17 +1,27 @@
 //! `everup deploy`: moves the fleet to a release, and follows it to its end.
 
-use crate::context::Context;
+use crate::context::{Context, block_on};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use everup_core::ids::Version;
-use everup_core::policy::{Size, Strategy};
+use crate::follow::{Ended, Follower};
+use crate::progress::{document, receipt};
+use crate::reach::{self, Reach};
+use everup_core::deployment::State;
+use everup_core::ids::{DeploymentId, Version};
+use everup_core::policy::{Policy, Size, Strategy};
+use everup_core::record::Record;
+use everup_core::status::Status;
+use everup_web::client::Client;
+use everup_web::wire::{Deploy, Started, VersionLine};
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// Arguments of `everup deploy`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The release
     pub version: Version,
-    /// Which way: rolling or all-at-once [default: everup.toml's, or all-at-once for a release with a migration that was not applied]
+    /// Which way: rolling or all-at-once [default: everup.toml's; all-at-once for a release whose migration was not applied yet]
     #[arg(long, value_name = "WAY", value_parser = strategy)]
     pub strategy: Option<Strategy>,
     /// How many at a time: a number, or a percentage
@@ -53,7 +63,183 @@ fn strategy(text: &str) -> Result<Strategy, String> {
 /// Runs the command.
 ///
 /// # Errors
-/// With what was wanted and what happened.
-pub fn run(_args: &Args, _context: &Context) -> Result<Exit, Failure> {
-    Err(Failure::new(Exit::Internal, "`everup deploy` could not run", "it is not built yet"))
+/// When there is no such release, another deployment runs, or no agent answers.
+pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
+    let settings = context.settings()?;
+    let reach = Reach::new(&settings)?;
+    block_on(async {
+        let line = line(&reach, &args.version).await?;
+        let policy = policy(args, settings.deploy, &line, &reach, context).await?;
+        let request = Deploy {
+            version: args.version.clone(),
+            policy: Some(policy),
+            by: reach::by(),
+            idempotency: args.idempotency.clone().or_else(key),
+        };
+        begin(&reach, &request, args.follow, context).await
+    })
+}
+
+/// Starts a deployment, and follows it if that is wanted.
+///
+/// # Errors
+/// When it is refused, or no agent answers.
+pub async fn begin(
+    reach: &Reach,
+    request: &Deploy,
+    follow: Follow,
+    context: &Context,
+) -> Result<Exit, Failure> {
+    let wanted = format!("release {} could not be deployed", request.version);
+    let started = reach.ask(&wanted, async |agent: &Client| agent.deploy(request).await).await?;
+    told(&started, context);
+    if follow.detach {
+        context.out.say("`everup status --watch` follows it");
+        return Ok(Exit::StillRunning);
+    }
+    self::follow(reach, &started.deployment, context).await
+}
+
+fn told(started: &Started, context: &Context) {
+    if context.out.json {
+        context.out.event(&serde_json::json!({
+            "event": "started", "deployment": started.deployment, "to": started.to.version,
+        }));
+    } else {
+        context.out.say(format!("deployment {} to release {} has begun", started.deployment, started.to));
+    }
+}
+
+/// Sent again after a lost answer, it is still one deployment.
+fn key() -> Option<String> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).ok()?;
+    Some(random.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// What is known of the release; the near ones are named if there is none.
+async fn line(reach: &Reach, version: &Version) -> Result<VersionLine, Failure> {
+    let wanted = format!("release {version} could not be deployed");
+    let lines = reach.ask(&wanted, async |agent: &Client| agent.versions().await).await?;
+    if let Some(line) = lines.iter().find(|line| line.release.version == *version) {
+        return Ok(line.clone());
+    }
+    let known = lines.into_iter().map(|line| line.release.version).collect();
+    let near = everup_release::catalog::near(version, known);
+    let failure = Failure::input(wanted, format!("there is no release {version} in the store"));
+    Err(match near.is_empty() {
+        true => failure.hint("nothing is published yet: `everup publish DIR --version 1`"),
+        false => failure.hint(format!("there is {}", everup_core::words::list(&near, 5))),
+    })
+}
+
+async fn policy(
+    args: &Args,
+    settings: Policy,
+    line: &VersionLine,
+    reach: &Reach,
+    context: &Context,
+) -> Result<Policy, Failure> {
+    let mut policy = settings;
+    policy.batch = args.batch.unwrap_or(policy.batch);
+    policy.min_in_service = args.min_in_service.or(policy.min_in_service);
+    policy.overlap = args.overlap.unwrap_or(policy.overlap);
+    policy.max_failures = args.max_failures.unwrap_or(policy.max_failures);
+    match args.strategy {
+        Some(strategy) => policy.strategy = strategy,
+        None if policy.strategy == Strategy::Rolling && migrates(line, reach).await? => {
+            context.out.say(format!("release {} brings a migration: all at once", line.release));
+            policy.strategy = Strategy::AllAtOnce;
+        }
+        None => {}
+    }
+    Ok(policy)
+}
+
+/// Whether the release brings a migration that was not applied yet.
+async fn migrates(line: &VersionLine, reach: &Reach) -> Result<bool, Failure> {
+    let Some(id) = &line.migration else { return Ok(false) };
+    let wanted = "the applied migrations could not be read";
+    let status = reach.ask(wanted, async |agent: &Client| agent.status(None).await).await?;
+    Ok(status.head.is_none_or(|head| !head.applied.contains_key(id)))
+}
+
+/// Follows deployment `id` to its end, or to where a person has to decide.
+///
+/// # Errors
+/// When nobody answers any more.
+pub async fn follow(reach: &Reach, id: &DeploymentId, context: &Context) -> Result<Exit, Failure> {
+    let mut follower = Follower::new(reach, context.out)?;
+    let ended = follower.until(|status| over(status, id)).await?;
+    match ended {
+        Ended::Left => {
+            context.out.say(format!("deployment {id} goes on; `everup status --watch` follows it"));
+            Ok(Exit::StillRunning)
+        }
+        Ended::Reached(status) => {
+            let record = finished(reach, id, *status).await?;
+            Ok(end(&record, context))
+        }
+    }
+}
+
+/// Whether there is nothing more to follow.
+fn over(status: &Status, id: &DeploymentId) -> bool {
+    let Some(record) = &status.record else { return false };
+    if record.id != *id {
+        // Another one runs already, so this one is over.
+        return record.at.0 > 0 && record.id > *id;
+    }
+    record.state.is_final() || record.state == State::NeedsOperator
+}
+
+/// A receipt is written shortly after the end: what the gates saw is gathered from all instances.
+const RECEIPT: Duration = Duration::from_secs(30);
+
+/// The record with its receipt.
+async fn finished(reach: &Reach, id: &DeploymentId, status: Status) -> Result<Record, Failure> {
+    let complete = |record: &Record| record.receipt.is_some() || !record.state.is_final();
+    if let Some(record) = status.record.filter(|record| record.id == *id && complete(record)) {
+        return Ok(record);
+    }
+    let quiet = crate::output::Out { json: false, terminal: false, width: 80, quiet: true };
+    let mut follower = Follower::new(reach, quiet)?;
+    let written = |status: &Status| status.record.as_ref().is_some_and(|r| r.id != *id || complete(r));
+    // A receipt that does not come is said in the last lines.
+    let _ = timeout(RECEIPT, follower.until(written)).await;
+    let wanted = "the end of the deployment could not be read";
+    reach.ask(wanted, async |agent: &Client| agent.deployment(Some(id)).await).await
+}
+
+/// The last words, and what the process says.
+fn end(record: &Record, context: &Context) -> Exit {
+    let exit = document::exit(record);
+    if context.out.json {
+        context.out.event(&serde_json::json!({ "event": "ended", "deployment": document::of(record) }));
+        return exit;
+    }
+    let mut lines = vec![format!("{}: {}", crate::progress::frame::state(record.state), record.because)];
+    lines.extend(problems(record));
+    if exit == Exit::NeedsOperator {
+        lines.push(
+            "look at the database, then: everup resume --migration=applied|not-applied|run-again".to_owned(),
+        );
+    } else {
+        lines.extend(receipt::lines(record));
+    }
+    context.out.data(lines.join("\n"));
+    exit
+}
+
+/// Whoever is not where it should be, with the last lines of its log.
+fn problems(record: &Record) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (id, entry) in &record.instances {
+        if let Some(problem) = &entry.problem {
+            lines.push(format!("{id}: {problem}"));
+            let log = problem.log.iter().rev().take(10).rev();
+            lines.extend(log.map(|line| format!("  | {}", crate::output::table::shorten(line, 200))));
+        }
+    }
+    lines
 }

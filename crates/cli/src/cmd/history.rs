@@ -1,12 +1,25 @@
 //! `everup history`: the deployments, each with its receipt.
 
-use crate::context::Context;
+use crate::context::{Context, block_on};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::output::paint;
+use crate::output::table::{Cell, Table};
+use crate::progress::{document, receipt};
+use crate::reach::Reach;
+use everup_core::deployment::State;
+use everup_core::ids::DeploymentId;
+use everup_core::receipt::Verdict;
+use everup_core::record::Record;
+use everup_core::time::Millis;
+use everup_web::client::Client;
+use serde_json::Value;
 
 /// Arguments of `everup history`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// The whole story of one deployment
+    pub deployment: Option<DeploymentId>,
     /// Only the last so many
     #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
     pub last: usize,
@@ -15,7 +28,90 @@ pub struct Args {
 /// Runs the command.
 ///
 /// # Errors
-/// With what was wanted and what happened.
-pub fn run(_args: &Args, _context: &Context) -> Result<Exit, Failure> {
-    Err(Failure::new(Exit::Internal, "`everup history` could not run", "it is not built yet"))
+/// When no agent answers.
+pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
+    let reach = Reach::new(&context.settings()?)?;
+    let wanted = "the deployments could not be read";
+    match &args.deployment {
+        Some(id) => {
+            let call = async |agent: &Client| agent.deployment(Some(id)).await;
+            let record = block_on(reach.ask(wanted, call))?;
+            context.out.either(&document::of(&record), || story(&record));
+        }
+        None => {
+            let call = async |agent: &Client| agent.deployments().await;
+            let mut records = block_on(reach.ask(wanted, call))?;
+            records.truncate(args.last);
+            let documents: Vec<Value> = records.iter().map(document::of).collect();
+            context.out.either(&documents, || table(&records).text(context.out.width));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn story(record: &Record) -> String {
+    let mut lines = vec![
+        format!("{}: release {} by {}, {}", record.id, record.to, record.by, super::time(record.at)),
+        format!("{}: {}", crate::progress::frame::state(record.state), record.because),
+        String::new(),
+    ];
+    lines.extend(record.story.iter().map(|line| format!("{}  {}", super::time(line.at), line.what)));
+    for (id, entry) in &record.instances {
+        if let Some(problem) = &entry.problem {
+            lines.push(format!("\n{id}: {problem}"));
+            lines.extend(
+                problem.log.iter().map(|line| format!("  | {}", crate::output::table::shorten(line, 200))),
+            );
+        }
+    }
+    lines.push(String::new());
+    lines.extend(receipt::lines(record));
+    lines.join("\n")
+}
+
+fn table(records: &[Record]) -> Table {
+    let mut table = Table::new(&[
+        "DEPLOYMENT",
+        "RELEASE",
+        "STATE",
+        "REQUESTS",
+        "FAILED",
+        "HELD",
+        "GAP",
+        "P99",
+        "TOOK",
+        "WHY",
+    ]);
+    for record in records {
+        table.row(row(record));
+    }
+    table
+}
+
+fn row(record: &Record) -> Vec<Cell> {
+    let from = record.from.as_ref().map_or("-".to_owned(), ToString::to_string);
+    let figure = |of: fn(&everup_core::receipt::Receipt) -> String| {
+        Cell::new(record.receipt.as_ref().map_or("-".to_owned(), of))
+    };
+    let failed = record.receipt.as_ref().map_or("-".to_owned(), |r| match r.verdict {
+        Verdict::NotMeasured => format!("{} ?", r.requests.failed),
+        Verdict::Kept | Verdict::Broken => r.requests.failed.to_string(),
+    });
+    let paint = match record.state {
+        State::Succeeded | State::SucceededUnproven => paint::good,
+        State::Failed | State::NeedsOperator => paint::bad,
+        _ => paint::busy,
+    };
+    vec![
+        Cell::new(record.id.as_str()),
+        Cell::new(format!("{from} > {}", record.to)),
+        Cell::painted(record.state.to_string(), paint),
+        figure(|r| r.requests.total.to_string()),
+        Cell::new(failed),
+        figure(|r| r.held.count.to_string()),
+        figure(|r| Millis(r.longest_gap_ms).to_string()),
+        figure(|r| r.p99_ms.during.map_or("-".to_owned(), |ms| Millis(ms).to_string())),
+        figure(|r| Millis(r.duration_ms).to_string()),
+        Cell::new(record.because.as_str()),
+    ]
 }

@@ -1,11 +1,19 @@
 //! `everup publish`: stores a release.
 
-use crate::context::Context;
+use crate::config::release::{self, RELEASE_FILE, Said};
+use crate::context::{Context, block_on};
 use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::failure::{Failure, chain};
+use crate::progress::receipt::bytes;
+use crate::store;
+use crate::view::View;
 use everup_core::ids::{MigrationId, Version};
-use everup_core::release::OnFailure;
-use std::path::PathBuf;
+use everup_core::release::{Command, Migration, OnFailure, ReleaseRef};
+use everup_core::words;
+use everup_release::pack::{self, Draft, Packed};
+use everup_release::publish::{self, PublishError, Published};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
 
 /// Arguments of `everup publish`.
 #[derive(Debug, clap::Args)]
@@ -15,6 +23,9 @@ pub struct Args {
     /// The version that people will use; a version is its bytes, so it is published once
     #[arg(long, value_name = "VERSION")]
     pub version: Version,
+    /// How the app is started, instead of everup.toml's `[app] command`
+    #[arg(long, value_name = "COMMAND")]
+    pub start: Option<String>,
     /// A command that changes the database before this release can start
     #[arg(long, value_name = "COMMAND", requires = "migration_id")]
     pub migration: Option<String>,
@@ -24,17 +35,110 @@ pub struct Args {
     /// A command that takes the migration back
     #[arg(long, value_name = "COMMAND", requires = "migration")]
     pub undo: Option<String>,
-    /// What an exit status other than 0 of the migration means
+    /// What an exit status other than 0 of the migration means: go-back or stop
     #[arg(long, value_name = "WHAT", requires = "migration", value_parser = on_failure)]
     pub on_failure: Option<OnFailure>,
+}
+
+/// What was stored.
+#[derive(Debug, Serialize)]
+pub struct Stored {
+    /// The release.
+    pub release: ReleaseRef,
+    /// Whether it was there before, with the same content.
+    pub already: bool,
+    /// How many files it has.
+    pub files: usize,
+    /// The bytes of its archive.
+    pub bytes: u64,
+    /// The migration that it brings.
+    pub migration: Option<MigrationId>,
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// With what was wanted and what happened.
-pub fn run(_args: &Args, _context: &Context) -> Result<Exit, Failure> {
-    Err(Failure::new(Exit::Internal, "`everup publish` could not run", "it is not built yet"))
+/// When the release is refused, its version exists with other bytes, or the store fails.
+pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
+    let settings = context.settings()?;
+    let stored = store(args, &context.here.join(&args.path), &settings)?;
+    let told = || {
+        let size = format!("{}, {}", words::count(stored.files, "file"), bytes(stored.bytes));
+        match stored.already {
+            true => format!("release {} was published before with the same content ({size})", stored.release),
+            false => format!("published release {} ({size})", stored.release),
+        }
+    };
+    context.out.either(&stored, told);
+    if !context.out.json {
+        context.out.say(format!("`everup deploy {}` moves the fleet to it", stored.release));
+    }
+    Ok(Exit::Done)
+}
+
+/// Packs and stores the release at `path`.
+///
+/// # Errors
+/// When it is refused, its version exists with other bytes, or the store fails.
+pub fn store(
+    args: &Args,
+    path: &Path,
+    settings: &everup_host::settings::Settings,
+) -> Result<Stored, Failure> {
+    let wanted = format!("{} could not be published as release {}", args.path.display(), args.version);
+    let failed = |error: &dyn std::error::Error| Failure::input(&wanted, chain(error));
+    let view = View::of(path, &settings.state).map_err(|error| failed(&error))?;
+    let draft = draft(args, said(view.path())?);
+    let work = view.work().map_err(|error| failed(&error))?;
+    let packed = pack::pack(view.path(), draft, work.path()).map_err(|error| failed(&error))?;
+    let opened = store::open(settings)?;
+    let published = publish::publish(&opened, &packed);
+    let published = block_on(async { published.await.map_err(|error| refused(&wanted, &error)) })?;
+    Ok(stored(&published, &packed))
+}
+
+fn stored(published: &Published, packed: &Packed) -> Stored {
+    Stored {
+        release: published.release().clone(),
+        already: matches!(published, Published::Already(_)),
+        files: packed.manifest.files.len(),
+        bytes: packed.manifest.archive.size,
+        migration: packed.manifest.migration.as_ref().map(|migration| migration.id.clone()),
+    }
+}
+
+fn refused(wanted: &str, error: &PublishError) -> Failure {
+    match error {
+        PublishError::OtherBytes { .. } => Failure::input(wanted, chain(error)),
+        PublishError::Store(_) => Failure::new(Exit::Unreachable, wanted, chain(error)),
+        _ => Failure::new(Exit::Internal, wanted, chain(error)),
+    }
+}
+
+/// What the release says of itself, if it is a folder with a file that does.
+fn said(path: &Path) -> Result<Said, Failure> {
+    let file = path.join(RELEASE_FILE);
+    let Ok(text) = std::fs::read_to_string(&file) else { return Ok(Said::default()) };
+    release::read(Path::new(RELEASE_FILE), &text).map_err(|broken| {
+        let details = broken.text(crate::output::coloured());
+        Failure::input("the release could not be published", &broken).details(details)
+    })
+}
+
+/// The command line wins over the file.
+fn draft(args: &Args, said: Said) -> Draft {
+    let mut draft = Draft::new(args.version.clone(), publish::now());
+    draft.start = args.start.clone().map(Command).or(said.start);
+    draft.migration = match (&args.migration, &args.migration_id) {
+        (Some(command), Some(id)) => Some(Migration {
+            id: id.clone(),
+            command: Command(command.clone()),
+            undo: args.undo.clone().map(Command),
+            on_failure: args.on_failure.unwrap_or_default(),
+        }),
+        _ => said.migration,
+    };
+    draft
 }
 
 fn on_failure(text: &str) -> Result<OnFailure, String> {

@@ -1,9 +1,15 @@
-//! `everup rollback`: back to the last proven release.
+//! `everup rollback`: back to the release before, as a deployment like any other.
 
-use super::deploy::Follow;
-use crate::context::Context;
+use super::deploy::{self, Follow};
+use crate::context::{Context, block_on};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::reach::{self, Reach};
+use everup_core::head::Head;
+use everup_core::record::Record;
+use everup_core::release::ReleaseRef;
+use everup_web::client::Client;
+use everup_web::wire::Deploy;
 
 /// Arguments of `everup rollback`.
 #[derive(Debug, clap::Args)]
@@ -13,10 +19,42 @@ pub struct Args {
     pub follow: Follow,
 }
 
+const WANTED: &str = "the fleet could not be rolled back";
+
 /// Runs the command.
 ///
 /// # Errors
-/// With what was wanted and what happened.
-pub fn run(_args: &Args, _context: &Context) -> Result<Exit, Failure> {
-    Err(Failure::new(Exit::Internal, "`everup rollback` could not run", "it is not built yet"))
+/// When there is no release to go back to, it is forbidden, another deployment runs, or no agent answers.
+pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
+    let settings = context.settings()?;
+    let reach = Reach::new(&settings)?;
+    block_on(async {
+        let status = reach.ask(WANTED, async |agent: &Client| agent.status(None).await).await?;
+        let records = reach.ask(WANTED, async |agent: &Client| agent.deployments().await).await?;
+        let head = status.head.ok_or_else(|| Failure::input(WANTED, "nothing was ever deployed here"))?;
+        let to = target(&head, &records)?;
+        context.out.say(format!("going back to release {to}"));
+        let (version, policy) = (to.version, Some(settings.deploy.clone()));
+        let request = Deploy { version, policy, by: reach::by(), idempotency: None };
+        deploy::begin(&reach, &request, args.follow, context).await
+    })
+}
+
+/// The last release that a fleet proved, other than the present one.
+fn target(head: &Head, newest_first: &[Record]) -> Result<ReleaseRef, Failure> {
+    let present = head.newcomers.as_ref().or(head.proven.as_ref());
+    let proven =
+        newest_first.iter().filter(|record| record.state == everup_core::deployment::State::Succeeded);
+    let before = proven.flat_map(|record| [Some(&record.to), record.from.as_ref()]).flatten();
+    let mut others = before.filter(|release| Some(*release) != present);
+    let Some(first) = others.next() else {
+        return Err(Failure::input(WANTED, "no other release was ever proven here"));
+    };
+    if head.allows(first) {
+        return Ok(first.clone());
+    }
+    let happened =
+        format!("release {first} is forbidden: a migration that was applied since has changed the database");
+    Err(Failure::input(WANTED, happened)
+        .hint("publish and deploy a newer release that works, or one whose migration takes the change back"))
 }

@@ -1,8 +1,11 @@
 //! `everup scale`: changes how many instances the fleet has.
 
-use crate::context::Context;
+use crate::context::{Context, block_on};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use everup_core::words;
+use everup_host::local::client::{Keeper, KeeperError};
+use serde::Serialize;
 
 /// Arguments of `everup scale`.
 #[derive(Debug, clap::Args)]
@@ -11,10 +14,27 @@ pub struct Args {
     pub instances: u32,
 }
 
+#[derive(Serialize)]
+struct Scaled {
+    desired: u32,
+}
+
 /// Runs the command.
 ///
 /// # Errors
-/// With what was wanted and what happened.
-pub fn run(_args: &Args, _context: &Context) -> Result<Exit, Failure> {
-    Err(Failure::new(Exit::Internal, "`everup scale` could not run", "it is not built yet"))
+/// When it is fewer than the minimum or more than the maximum, or no keeper answers.
+pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
+    let keeper = Keeper::at(&context.settings()?.run());
+    block_on(async { keeper.resize(args.instances).await.map_err(|error| failure(&error)) })?;
+    let wanted = words::count(args.instances as usize, "instance");
+    context.out.either(&Scaled { desired: args.instances }, || format!("the fleet will have {wanted}"));
+    Ok(Exit::Done)
+}
+
+fn failure(error: &KeeperError) -> Failure {
+    let wanted = "the fleet could not be scaled";
+    match error {
+        KeeperError::Refused(_) => Failure::input(wanted, error).hint("change `[fleet]` in everup.toml"),
+        KeeperError::Away(_) | KeeperError::Silent(_) => Failure::new(Exit::Unreachable, wanted, error),
+    }
 }

@@ -1,13 +1,18 @@
 //! `everup status`: the fleet, and the deployment that runs.
 
-use crate::context::Context;
+use crate::context::{Context, block_on};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::follow::{Ended, Follower};
+use crate::progress::{frame, receipt};
+use crate::reach::Reach;
+use everup_release::publish::now;
+use everup_web::client::Client;
 
 /// Arguments of `everup status`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Follow what changes until the deployment that runs is over
+    /// Follow what changes, until Ctrl-C
     #[arg(short, long)]
     pub watch: bool,
 }
@@ -15,7 +20,29 @@ pub struct Args {
 /// Runs the command.
 ///
 /// # Errors
-/// With what was wanted and what happened.
-pub fn run(_args: &Args, _context: &Context) -> Result<Exit, Failure> {
-    Err(Failure::new(Exit::Internal, "`everup status` could not run", "it is not built yet"))
+/// When no agent answers.
+pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
+    let reach = Reach::new(&context.settings()?)?;
+    if args.watch {
+        return block_on(watch(&reach, context));
+    }
+    let call = async |agent: &Client| agent.status(None).await;
+    let status = block_on(reach.ask("the fleet's status could not be read", call))?;
+    let text = || {
+        let mut lines = frame::lines(&status, now(), context.out.width);
+        if let Some(record) = status.record.as_ref().filter(|record| record.state.is_final()) {
+            lines.push(String::new());
+            lines.extend(receipt::lines(record));
+        }
+        lines.join("\n")
+    };
+    context.out.either(&status, text);
+    Ok(Exit::Done)
+}
+
+async fn watch(reach: &Reach, context: &Context) -> Result<Exit, Failure> {
+    let mut follower = Follower::new(reach, context.out)?;
+    match follower.until(|_| false).await? {
+        Ended::Left | Ended::Reached(_) => Ok(Exit::Done),
+    }
 }

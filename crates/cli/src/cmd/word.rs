@@ -1,11 +1,14 @@
 //! `everup pause`, `resume` and `abort`: words to the deployment that runs.
 
-use crate::context::Context;
+use crate::context::{Context, block_on};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::reach::{self, Reach};
 use clap::ValueEnum;
 use everup_core::ids::DeploymentId;
 use everup_core::record::Say;
+use everup_web::client::Client;
+use everup_web::wire::Words;
 
 /// Arguments of `everup pause`.
 #[derive(Debug, clap::Args)]
@@ -72,6 +75,27 @@ pub fn abort(args: &AbortArgs, context: &Context) -> Result<Exit, Failure> {
     say(Say::Abort, args.deployment.as_ref(), context)
 }
 
-fn say(_word: Say, _deployment: Option<&DeploymentId>, _context: &Context) -> Result<Exit, Failure> {
-    Err(Failure::new(Exit::Internal, "the word could not be said", "it is not built yet"))
+fn say(say: Say, deployment: Option<&DeploymentId>, context: &Context) -> Result<Exit, Failure> {
+    let reach = Reach::new(&context.settings()?)?;
+    let words = Words { say, by: reach::by() };
+    let wanted = format!("`{}` could not be said to the deployment", verb(say));
+    let call = async |agent: &Client| agent.say(deployment, &words).await;
+    let word = block_on(reach.ask(&wanted, call))?;
+    let told = || format!("deployment {}: {} is noted", word.deployment, verb(say));
+    context.out.either(&word, told);
+    if !context.out.json {
+        context.out.say("`everup status --watch` shows what follows");
+    }
+    Ok(Exit::Done)
+}
+
+fn verb(say: Say) -> &'static str {
+    match say {
+        Say::Pause => "pause",
+        Say::Resume => "resume",
+        Say::Abort => "abort",
+        Say::MigrationApplied => "the migration was applied",
+        Say::MigrationNotApplied => "the migration was not applied",
+        Say::MigrationRunAgain => "run the migration again",
+    }
 }

@@ -20,6 +20,8 @@ pub struct Out {
     pub terminal: bool,
     /// Columns that a line may have.
     pub width: usize,
+    /// Nothing is said at all.
+    pub quiet: bool,
 }
 
 /// The width where nobody can say.
@@ -35,7 +37,12 @@ impl Out {
             Colour::Never => anstream::ColorChoice::Never,
         };
         choice.write_global();
-        Self { json: global.json, terminal: io::stderr().is_terminal() && !global.json, width: width() }
+        Self {
+            json: global.json,
+            terminal: io::stderr().is_terminal() && !global.json,
+            width: width(),
+            quiet: false,
+        }
     }
 
     /// One line or more of data.
@@ -57,6 +64,9 @@ impl Out {
 
     /// Talk.
     pub fn say(&self, text: impl AsRef<str>) {
+        if self.quiet {
+            return;
+        }
         write(&mut anstream::stderr(), text.as_ref());
     }
 

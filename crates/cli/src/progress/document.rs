@@ -1,0 +1,47 @@
+//! A deployment as the JSON that `deploy`, `history` and `demo` print: its identity, and every field of its receipt.
+
+use crate::exit::Exit;
+use everup_core::deployment::State;
+use everup_core::receipt::Verdict;
+use everup_core::record::Record;
+use serde_json::{Map, Value, json};
+
+/// The document.
+#[must_use]
+pub fn of(record: &Record) -> Value {
+    let identity = json!({
+        "id": record.id,
+        "strategy": record.policy.strategy,
+        "from": record.from.as_ref().map(|release| &release.version),
+        "to": record.to.version,
+        "state": record.state,
+        "because": record.because,
+        "by": record.by,
+        "at": record.at,
+    });
+    let receipt = record.receipt.as_ref().and_then(|receipt| serde_json::to_value(receipt).ok());
+    let mut document = into_map(identity);
+    document.extend(receipt.map(into_map).unwrap_or_default());
+    Value::Object(document)
+}
+
+fn into_map(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+/// What a command that followed `record` to where it is says to whoever started it.
+#[must_use]
+pub fn exit(record: &Record) -> Exit {
+    match (record.state, record.receipt.as_ref().map(|receipt| receipt.verdict)) {
+        (State::Succeeded, Some(Verdict::Kept)) | (State::SucceededUnproven, _) => Exit::Done,
+        (State::Succeeded, Some(Verdict::Broken)) => Exit::PromiseBroken,
+        (State::Succeeded, _) => Exit::NotMeasured,
+        (State::RolledBack | State::Aborted, _) => Exit::RolledBack,
+        (State::Failed, _) => Exit::Mixed,
+        (State::NeedsOperator, _) => Exit::NeedsOperator,
+        _ => Exit::StillRunning,
+    }
+}

@@ -1,0 +1,137 @@
+//! One status as lines for a terminal: a header, the deployment and what it waits for, a line for each instance.
+
+use crate::output::paint;
+use crate::output::table::{Cell, Table, shorten};
+use everup_core::deployment::State;
+use everup_core::instance::Phase;
+use everup_core::record::Record;
+use everup_core::status::{Line, Status};
+use everup_core::time::Wall;
+use everup_core::words;
+
+/// The most instances that are drawn; of more, those with something to say come first.
+const MOST_LINES: usize = 40;
+
+/// All of it.
+#[must_use]
+pub fn lines(status: &Status, now: Wall, width: usize) -> Vec<String> {
+    let mut lines = vec![shorten_painted(&header(status), width)];
+    if let Some(record) = &status.record {
+        lines.extend(deployment(record, now, width));
+    }
+    if let Some(trouble) = &status.trouble {
+        lines.push(format!("{}: {}", paint::bad("trouble"), shorten(trouble, width.saturating_sub(9))));
+    }
+    lines.push(String::new());
+    lines.extend(instances(&status.instances).text(width).lines().map(str::to_owned));
+    let more = status.instances.len().saturating_sub(MOST_LINES);
+    if more > 0 {
+        lines.push(format!("and {}", words::count(more, "further instance")));
+    }
+    lines
+}
+
+/// "shop production: 4 of 4 in service, i2 coordinates".
+fn header(status: &Status) -> String {
+    let serving = status.instances.iter().filter(|line| line.in_service).count();
+    let wanted = status.desired as usize;
+    let figures = format!("{serving} of {wanted} in service");
+    let figures = if serving >= wanted { paint::good(figures) } else { paint::busy(figures) };
+    let who = status.coordinator.as_ref().map_or("nobody".to_owned(), ToString::to_string);
+    format!("{}: {figures}, {who} coordinates", paint::bold(&status.environment))
+}
+
+fn deployment(record: &Record, now: Wall, width: usize) -> Vec<String> {
+    let from = record.from.as_ref().map_or("nothing".to_owned(), |release| format!("release {release}"));
+    let took = match &record.receipt {
+        Some(receipt) => format!("took {}", everup_core::time::Millis(receipt.duration_ms)),
+        None => format!("for {} of at most {}", now.since(record.at), record.policy.bound),
+    };
+    let what =
+        format!("{from} to release {}, {}, by {}, {took}", record.to, record.policy.strategy, record.by);
+    let mut lines = vec![
+        format!(
+            "{}: {}",
+            state(record.state),
+            shorten(&what, width.saturating_sub(state_width(record.state) + 2))
+        ),
+        shorten(&format!("  {}", record.because), width),
+    ];
+    if !record.state.is_final() {
+        lines.extend(record.waiting.iter().map(|wait| shorten(&format!("  waiting: {wait}"), width)));
+    }
+    lines
+}
+
+fn instances(all: &[Line]) -> Table {
+    let mut table = Table::new(&["INSTANCE", "ZONE", "RELEASE", "PHASE", "SERVICE", "REASON"]);
+    let mut lines: Vec<&Line> = all.iter().collect();
+    if lines.len() > MOST_LINES {
+        lines.sort_by_key(|line| (line.in_service && reason(line).is_empty(), line.id.clone()));
+        lines.truncate(MOST_LINES);
+    }
+    for line in lines {
+        let service = if line.in_service {
+            Cell::painted("in", paint::good)
+        } else {
+            Cell::painted("out", paint::busy)
+        };
+        table.row(vec![
+            Cell::new(line.id.as_str()),
+            Cell::new(line.zone.as_str()),
+            Cell::new(line.release.as_ref().map_or("-".to_owned(), ToString::to_string)),
+            Cell::painted(phase(line.phase), if line.problem.is_some() { paint::bad } else { |text| text }),
+            service,
+            Cell::new(reason(line)),
+        ]);
+    }
+    table
+}
+
+fn reason(line: &Line) -> String {
+    let problem = line.problem.as_ref().map(ToString::to_string);
+    problem.or_else(|| line.waiting.clone()).unwrap_or_default()
+}
+
+/// A phase as a word.
+#[must_use]
+pub fn phase(phase: Option<Phase>) -> &'static str {
+    match phase {
+        None => "not heard",
+        Some(Phase::Announced) => "announced",
+        Some(Phase::Waiting) => "waiting",
+        Some(Phase::Starting) => "starting",
+        Some(Phase::Healthy) => "healthy",
+        Some(Phase::Joining) => "joining",
+        Some(Phase::Serving) => "serving",
+        Some(Phase::Leaving) => "leaving",
+        Some(Phase::Idle) => "idle",
+        Some(Phase::Stopped) => "stopped",
+        Some(Phase::Beside) => "starting beside",
+        Some(Phase::Lingering) => "lingering",
+        Some(Phase::Held) => "held",
+        Some(Phase::Sealed) => "sealed",
+        Some(Phase::Migrating) => "migrating",
+        Some(Phase::Ill) => "ill",
+    }
+}
+
+/// A state, in its colour.
+#[must_use]
+pub fn state(state: State) -> String {
+    match state {
+        State::Succeeded | State::SucceededUnproven => paint::good(state),
+        State::Failed | State::NeedsOperator => paint::bad(state),
+        _ => paint::busy(state),
+    }
+}
+
+fn state_width(state: State) -> usize {
+    state.to_string().len()
+}
+
+/// A painted line that is too long loses its colours with its end.
+fn shorten_painted(text: &str, width: usize) -> String {
+    let plain = anstream::adapter::strip_str(text).to_string();
+    if plain.chars().count() <= width { text.to_owned() } else { shorten(&plain, width) }
+}

@@ -1,0 +1,90 @@
+//! A receipt for people.
+
+use crate::output::paint;
+use everup_core::receipt::{Percentile, Receipt, Source, Verdict};
+use everup_core::record::Record;
+use everup_core::time::Millis;
+use everup_core::words;
+
+/// The lines at the end of a deployment.
+#[must_use]
+pub fn lines(record: &Record) -> Vec<String> {
+    let Some(receipt) = &record.receipt else {
+        return vec![format!("{}: no receipt was written", paint::busy("not measured"))];
+    };
+    let mut lines = vec![
+        format!("receipt of {}: {}", record.id, verdict(receipt.verdict)),
+        format!("  requests    {}", requests(receipt)),
+        format!("  held        {} for at most {}", receipt.held.count, Millis(receipt.held.longest_ms)),
+        format!("  longest gap {}", Millis(receipt.longest_gap_ms)),
+        format!("  p99         {}", percentile(receipt.p99_ms)),
+        format!("  in service  never fewer than {}", receipt.lowest_in_service),
+        format!("  took        {}", Millis(receipt.duration_ms)),
+    ];
+    if !receipt.phases.is_empty() {
+        let phases: Vec<_> = receipt.phases.iter().map(|(state, took)| format!("{state} {took}")).collect();
+        lines.push(format!("              {}", phases.join(", ")));
+    }
+    if let Some((fetched, whole)) = receipt.bytes {
+        lines.push(format!("  downloaded  {} of {}", bytes(fetched), bytes(whole)));
+    }
+    lines
+        .extend(receipt.sources.iter().map(|(name, source)| format!("  {name:11} {}", self::source(source))));
+    lines
+}
+
+/// The verdict, in words and colour.
+#[must_use]
+pub fn verdict(verdict: Verdict) -> String {
+    match verdict {
+        Verdict::Kept => paint::good("not one request failed"),
+        Verdict::Broken => paint::bad("requests failed"),
+        Verdict::NotMeasured => paint::busy("not measured"),
+    }
+}
+
+fn requests(receipt: &Receipt) -> String {
+    let requests = &receipt.requests;
+    let mut text = format!("{}, {} failed", requests.total, requests.failed);
+    for (n, what) in [
+        (requests.outcome_unknown, "of unknown outcome"),
+        (requests.refused, "refused while held"),
+        (requests.left_while_held, "left while held"),
+        (requests.ended_by_design, "streams ended by design"),
+    ] {
+        if n > 0 {
+            text.push_str(&format!(", {n} {what}"));
+        }
+    }
+    text
+}
+
+fn percentile(p: Percentile) -> String {
+    let of = |ms: Option<u64>| ms.map_or("unknown".to_owned(), |ms| Millis(ms).to_string());
+    format!("{} before, {} during", of(p.before), of(p.during))
+}
+
+fn source(source: &Source) -> String {
+    let missing = match source.missing.len() {
+        0 => String::new(),
+        n => format!(", {} not seen", words::count(n, "span")),
+    };
+    let Source { requests, longest_gap_ms, .. } = source;
+    format!(
+        "saw {}, {} failed, longest gap {}{missing}",
+        requests.total,
+        requests.failed,
+        Millis(*longest_gap_ms)
+    )
+}
+
+/// "12 kB", "3.4 MB".
+#[must_use]
+pub fn bytes(n: u64) -> String {
+    match n {
+        0..1_000 => format!("{n} B"),
+        1_000..1_000_000 => format!("{} kB", n / 1_000),
+        1_000_000..1_000_000_000 => format!("{}.{} MB", n / 1_000_000, n % 1_000_000 / 100_000),
+        _ => format!("{}.{} GB", n / 1_000_000_000, n % 1_000_000_000 / 100_000_000),
+    }
+}

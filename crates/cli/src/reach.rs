@@ -1,0 +1,123 @@
+//! How a command reaches the fleet: through any of its agents, the next one where one does not answer.
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use everup_core::ids::Environment;
+use everup_host::local::client::Keeper;
+use everup_host::settings::Settings;
+use everup_web::client::{Client, Failure as CallFailure, Http};
+use everup_web::clock;
+use everup_web::keyring::Keyring;
+use http::StatusCode;
+use std::sync::Arc;
+
+/// A fleet that can be asked.
+#[derive(Clone)]
+pub struct Reach {
+    http: Http,
+    keeper: Keeper,
+    environment: Environment,
+}
+
+impl Reach {
+    /// The fleet of these settings.
+    ///
+    /// # Errors
+    /// When it has no keys: it was never started here.
+    pub fn new(settings: &Settings) -> Result<Self, Failure> {
+        let path = settings.state.join("keys.json");
+        if !path.exists() {
+            let happened = "no fleet was ever started here (there are no keys)";
+            return Err(unreachable(happened));
+        }
+        let keyring = Keyring::open(&path).map_err(|e| unreachable(crate::failure::chain(&e)))?;
+        let http = Http::new(Arc::new(keyring), clock::system());
+        Ok(Self { http, keeper: Keeper::at(&settings.run()), environment: settings.environment.clone() })
+    }
+
+    /// The keeper of this machine's fleet.
+    #[must_use]
+    pub fn keeper(&self) -> &Keeper {
+        &self.keeper
+    }
+
+    /// A client for each agent of the fleet, as the keeper, or what it left, says.
+    ///
+    /// # Errors
+    /// When nobody knows of a fleet.
+    pub async fn agents(&self) -> Result<Vec<Client>, Failure> {
+        let fleet = self.keeper.members(0).await.map_err(unreachable)?;
+        let members = fleet.members.members.into_values();
+        Ok(members.map(|member| self.http.client(member.address, self.environment.as_str())).collect())
+    }
+
+    /// Asks one agent after another until one answers. A refusal is an answer.
+    ///
+    /// # Errors
+    /// `wanted` says what could not be done; with what the last agent said, or why none answers.
+    pub async fn ask<T>(
+        &self,
+        wanted: &str,
+        call: impl AsyncFn(&Client) -> Result<T, CallFailure>,
+    ) -> Result<T, Failure> {
+        let mut last = unreachable("the fleet has no instance");
+        for agent in self.agents().await? {
+            match call(&agent).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) if may_ask_another(&error) => last = failure(wanted, &error),
+                Err(error) => return Err(failure(wanted, &error)),
+            }
+        }
+        Err(Failure { wanted: wanted.to_owned(), ..last })
+    }
+}
+
+/// Whether another agent might do better. Every call of the API may be sent twice.
+#[must_use]
+pub fn may_ask_another(error: &CallFailure) -> bool {
+    match error {
+        CallFailure::Refused { status, .. } => {
+            matches!(
+                *status,
+                StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT
+            )
+        }
+        CallFailure::NotSent { .. } | CallFailure::Silent { .. } | CallFailure::Unbelieved { .. } => true,
+        CallFailure::Clock { .. } | CallFailure::Unread { .. } | CallFailure::Unfit { .. } => false,
+    }
+}
+
+/// A call's failure as a command's.
+#[must_use]
+pub fn failure(wanted: &str, error: &CallFailure) -> Failure {
+    let exit = match error {
+        CallFailure::Refused { fault, .. } => refused(&fault.error),
+        CallFailure::Unread { .. } | CallFailure::Unfit { .. } => Exit::Internal,
+        _ => Exit::Unreachable,
+    };
+    let failure = Failure::new(exit, wanted, error);
+    match error.hint() {
+        Some(hint) => failure.hint(hint),
+        None if exit == Exit::Unreachable => failure.hint("`everup status` shows which agents answer"),
+        None => failure,
+    }
+}
+
+fn refused(kind: &str) -> Exit {
+    match kind {
+        "busy" => Exit::Busy,
+        "store" | "no-answer" | "coordinator" | "ending" => Exit::Unreachable,
+        _ => Exit::BadInput,
+    }
+}
+
+fn unreachable(happened: impl std::fmt::Display) -> Failure {
+    Failure::new(Exit::Unreachable, "the fleet could not be reached", happened).hint("`everup up` starts it")
+}
+
+/// Who asks: the person at this machine.
+#[must_use]
+pub fn by() -> String {
+    let name = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+    name.filter(|name| !name.is_empty()).unwrap_or_else(|| "somebody".to_owned())
+}
