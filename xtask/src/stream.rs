@@ -1,0 +1,88 @@
+//! Runs a program with its output passed on line by line, within a deadline.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// What is still read once the program has ended: a child that it left may keep the pipe open for ever.
+const REST: Duration = Duration::from_secs(1);
+
+enum Event {
+    Line(String),
+    Ended(ExitStatus),
+}
+
+/// Runs `command`, prints what it says, and shows each line to `each`. A deadline that passes is an error, and the
+/// program is ended.
+pub(crate) fn stream(
+    command: &mut Command,
+    within: Duration,
+    mut each: impl FnMut(&str),
+) -> Result<ExitStatus, String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().map_err(|error| format!("{name} could not be started: {error}"))?;
+    let pid = child.id();
+    let events = listen(child);
+    let deadline = Instant::now() + within;
+    loop {
+        match events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(Event::Line(line)) => tell(&line, &mut each),
+            Ok(Event::Ended(status)) => {
+                rest(&events, &mut each);
+                return Ok(status);
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                end(pid);
+                return Err(format!("{name} did not end within {} s", within.as_secs()));
+            }
+            Err(RecvTimeoutError::Disconnected) => return Err(format!("{name} could not be waited for")),
+        }
+    }
+}
+
+fn tell(line: &str, each: &mut impl FnMut(&str)) {
+    println!("{line}");
+    each(line);
+}
+
+fn rest(events: &Receiver<Event>, each: &mut impl FnMut(&str)) {
+    let deadline = Instant::now() + REST;
+    while let Ok(Event::Line(line)) = events.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+    {
+        tell(&line, each);
+    }
+}
+
+/// A thread for each pipe and one that waits, all telling one channel.
+fn listen(mut child: Child) -> Receiver<Event> {
+    let (sender, receiver) = mpsc::channel();
+    pass_on(child.stdout.take(), sender.clone());
+    pass_on(child.stderr.take(), sender.clone());
+    thread::spawn(move || child.wait().map(|status| sender.send(Event::Ended(status))));
+    receiver
+}
+
+fn pass_on(pipe: Option<impl Read + Send + 'static>, sender: Sender<Event>) {
+    let Some(pipe) = pipe else { return };
+    thread::spawn(move || {
+        let mut lines = BufReader::new(pipe);
+        let mut line = Vec::new();
+        while lines.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+            let text = String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned();
+            line.clear();
+            if sender.send(Event::Line(text)).is_err() {
+                return;
+            }
+        }
+    });
+}
+
+/// Asks the program to end; what it leaves behind is found by `leftovers`.
+fn end(pid: u32) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    }
+}
