@@ -51,13 +51,15 @@ impl<'a, S: Seams, B: Board> Agent<'a, S, B> {
         };
         loop {
             match self.step(&mut leading).await {
-                Ok(()) if leading.record.value.state.is_final() => {
+                Ok(_) if leading.record.value.state.is_final() => {
                     match self.finish(&mut leading.keeper, &mut leading.record).await {
                         Ok(()) | Err(Lost::Deposed) => return self.show_end(&leading),
                         Err(Lost::Store(_)) => {}
                     }
                 }
-                Ok(()) => {}
+                // What was just written may allow the next step at once.
+                Ok(true) => continue,
+                Ok(false) => {}
                 Err(Lost::Deposed) => return,
                 Err(Lost::Store(error)) => {
                     let since = *leading.silent_since.get_or_insert(self.seams.clock().mono());
@@ -110,10 +112,11 @@ impl<'a, S: Seams, B: Board> Agent<'a, S, B> {
         None
     }
 
-    /// One turn: what follows from what is known is written, then sent.
-    async fn step(&mut self, leading: &mut Leading<'a, S>) -> Result<(), Lost> {
+    /// One turn: what follows from what is known is written, then sent. Says whether anything was written.
+    async fn step(&mut self, leading: &mut Leading<'a, S>) -> Result<bool, Lost> {
         self.list_announced(leading).await?;
         let now = self.seams.clock().mono();
+        let rev = leading.record.value.rev;
         leading.watch.tick(leading.record.value.state, now);
         if leading.observer.has_members() && !leading.record.value.state.is_final() {
             let observation = leading.observer.observation();
@@ -135,7 +138,7 @@ impl<'a, S: Seams, B: Board> Agent<'a, S, B> {
             Some(&leading.observer),
             leading.observer.trouble(),
         );
-        Ok(())
+        Ok(leading.record.value.rev != rev)
     }
 
     async fn carry_out(&mut self, leading: &mut Leading<'a, S>, planned: Plan) -> Result<(), Lost> {
