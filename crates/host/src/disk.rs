@@ -92,6 +92,13 @@ impl Reserve {
     }
 }
 
+impl Drop for Reserve {
+    fn drop(&mut self) {
+        // After a replacement it is not there any more.
+        let _ = fs::remove_file(&self.room);
+    }
+}
+
 /// "ext4 at /, 12 MB free": where `path` lies.
 #[must_use]
 pub fn space(path: &Path) -> String {

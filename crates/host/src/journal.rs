@@ -70,7 +70,10 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Memory, Problem> {
     let Form { form } = serde_json::from_slice(bytes).map_err(damaged)?;
     if !(1..=MEMORY_FORM).contains(&form) {
         let remedy = "run the version of everup that wrote it, or a later one";
-        return Err(problem(path, &format!("has form {form}, this version reads up to {MEMORY_FORM}; {remedy}")));
+        return Err(problem(
+            path,
+            &format!("has form {form}, this version reads up to {MEMORY_FORM}; {remedy}"),
+        ));
     }
     serde_json::from_slice(bytes).map_err(damaged)
 }
@@ -116,7 +119,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.json");
         let journal = FileJournal::new(&path);
-        for (text, said) in [(r#"{"form":99}"#, "form 99"), (r#"{"form":1,"#, "no journal"), ("", "no journal")] {
+        for (text, said) in
+            [(r#"{"form":99}"#, "form 99"), (r#"{"form":1,"#, "no journal"), ("", "no journal")]
+        {
             std::fs::write(&path, text).unwrap();
             let problem = journal.load().await.unwrap_err();
             assert!(problem.reason.contains(said), "{problem}");

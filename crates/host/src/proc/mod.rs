@@ -1,7 +1,15 @@
-//! Processes as the kernel shows them in `/proc`.
+//! Processes as the kernel shows them in `/proc`: who lives, who descends from whom, who listens where.
 
+mod holders;
 mod identity;
+mod memory;
+mod sockets;
 mod stat;
+mod tree;
 
+pub use holders::{Holder, holders};
 pub use identity::{Identity, boot_id};
-pub use stat::{Stat, all};
+pub use memory::memory_allows_overlap;
+pub use sockets::{Listener, is_socket, listeners, listening_on, sockets_of};
+pub use stat::{Stat, all, name_of};
+pub use tree::{below, in_tree, marked};

@@ -1,5 +1,7 @@
 //! `/proc/PID/stat`.
 
+use super::{Identity, boot_id};
+use std::fmt;
 use std::fs;
 
 /// What is used of `/proc/PID/stat`.
@@ -43,6 +45,12 @@ impl Stat {
         })
     }
 
+    /// Who exactly it is.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        Identity { pid: self.pid, started: self.started, boot: boot_id().to_owned() }
+    }
+
     /// Whether it runs; not so when only its exit status is left.
     #[must_use]
     pub const fn lives(&self) -> bool {
@@ -56,6 +64,18 @@ pub fn all() -> Vec<Stat> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     pids.filter_map(Stat::read).filter(Stat::lives).collect()
+}
+
+/// "`node` (pid 42)", for messages.
+#[must_use]
+pub fn name_of(pid: u32) -> String {
+    Stat::read(pid).map_or_else(|| format!("pid {pid}"), |stat| stat.to_string())
+}
+
+impl fmt::Display for Stat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` (pid {})", self.name, self.pid)
+    }
 }
 
 #[cfg(test)]

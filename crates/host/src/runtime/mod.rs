@@ -1,7 +1,11 @@
-//! The processes of an instance's app.
+//! The processes of an instance's app: started under minders, found again after a restart, checked, ended whole.
 
+mod check;
+mod launch;
 mod process;
+mod run;
 mod setup;
+mod wait;
 
 pub use process::ProcessRuntime;
 pub use setup::{Folders, Releases, Setup};

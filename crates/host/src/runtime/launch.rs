@@ -1,0 +1,64 @@
+//! Starts a minder and waits for its answer.
+
+use crate::minder::{Answer, Charge};
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::process::ChildStdout;
+use tokio::time::timeout;
+
+/// A minder answers within so long, or is given up: it only has to fork.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// Starts a minder for `charge`; returns it, to be reaped when it ends, and what it answered.
+///
+/// # Errors
+/// When it cannot be started, or does not answer.
+pub(super) async fn launch(program: &[OsString], name: &str, charge: &Charge) -> io::Result<(Child, Answer)> {
+    let (mut child, stdout) = spawn(program, name, charge)?;
+    match timeout(ANSWER, read_answer(stdout)).await {
+        Ok(Ok(answer)) => Ok((child, answer)),
+        Ok(Err(error)) => Err(give_up(&mut child, &error.to_string())),
+        Err(_) => Err(give_up(&mut child, "no answer within 30 s")),
+    }
+}
+
+fn spawn(
+    program: &[OsString],
+    name: &str,
+    charge: &Charge,
+) -> io::Result<(Child, std::process::ChildStdout)> {
+    let (first, rest) =
+        program.split_first().ok_or_else(|| io::Error::other("no program is set for minders"))?;
+    let mut command = Command::new(first);
+    command.args(rest).arg(name).arg(charge.start.as_str());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn()?;
+    let mut stdin = child.stdin.take().expect("it was piped");
+    let bytes = serde_json::to_vec(charge).expect("a charge has only text keys");
+    // A minder that died before it read says more by its missing answer.
+    let _ = stdin.write_all(&bytes);
+    let stdout = child.stdout.take().expect("it was piped");
+    Ok((child, stdout))
+}
+
+/// One line, and nothing after it: a minder keeps its output open for as long as it lives.
+async fn read_answer(stdout: std::process::ChildStdout) -> io::Result<Answer> {
+    let mut stdout = ChildStdout::from_std(stdout)?;
+    let mut line = Vec::new();
+    while line.last() != Some(&b'\n') {
+        if line.len() > 64 << 10 || stdout.read_buf(&mut line).await? == 0 {
+            return Err(io::Error::other("it ended without an answer"));
+        }
+    }
+    serde_json::from_slice(&line).map_err(io::Error::other)
+}
+
+fn give_up(child: &mut Child, why: &str) -> io::Error {
+    // It may have ended by itself.
+    let _ = child.kill();
+    let status = child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+    io::Error::other(format!("the minder was given up: {why} ({status})"))
+}
