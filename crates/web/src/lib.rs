@@ -9,6 +9,7 @@ pub mod keyring;
 pub mod library;
 pub mod metrics;
 pub mod peers;
+pub mod prober;
 pub mod server;
 pub mod signing;
 pub mod wire;

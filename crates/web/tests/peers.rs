@@ -1,4 +1,5 @@
 //! Agents among themselves: greetings, orders, watching, clocks, keys, and what is handed on to the coordinator.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 

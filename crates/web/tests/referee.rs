@@ -1,4 +1,5 @@
 //! Another implementation of RFC 9421 reads what is signed here, and what it signs is read here.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,4 +1,5 @@
 //! Who is let in and who is not: one table of requests, one of answers, and the nonces across restarts.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use everup_core::time::Wall;
 use everup_web::signing::{

@@ -18,10 +18,13 @@ use serde::de::DeserializeOwned;
 use std::time::Duration;
 
 /// A long poll for people is answered within 25 s ([`crate::server::LONG_POLL`]); this much more is waited for it.
-const SLACK: Duration = Duration::from_secs(5);
+const SLACK: Duration = Duration::from_secs(11);
 
 /// A deployment's start and a word write to the store, and may have to write again.
 const WRITE: Duration = Duration::from_secs(30);
+
+/// A prober answers once its requests have ended, each of which has 30 s.
+const PROBED: Duration = Duration::from_secs(35);
 
 impl Client {
     /// `GET /version`: what the instance runs.
@@ -101,7 +104,7 @@ impl Client {
     /// # Errors
     /// When it does not answer, or refuses.
     pub async fn probes(&self, window: Window) -> Result<Samples, Failure> {
-        self.get(format!("/v1/probes?from={}&to={}", window.from.0, window.to.0), ANSWER).await
+        self.get(format!("/v1/probes?from={}&to={}", window.from.0, window.to.0), PROBED).await
     }
 
     /// `GET /metrics`.
@@ -110,7 +113,8 @@ impl Client {
     /// When it does not answer, or refuses.
     pub async fn metrics(&self) -> Result<String, Failure> {
         let answer = self.call(Call::get("/metrics".into(), ANSWER)).await?;
-        String::from_utf8(answer.0.to_vec()).map_err(|error| Failure::unread(&self.address, error))
+        String::from_utf8(answer.0.to_vec())
+            .map_err(|error| Failure::unread(&self.address, error.to_string()))
     }
 
     /// `POST /upgrade`: the simplest way to begin a deployment, by the agent's own settings.
@@ -170,7 +174,7 @@ impl Client {
     }
 
     fn read<T: DeserializeOwned>(&self, answer: &Believed) -> Result<T, Failure> {
-        serde_json::from_slice(&answer.0).map_err(|error| Failure::unread(&self.address, error))
+        serde_json::from_slice(&answer.0).map_err(|error| Failure::unread(&self.address, error.to_string()))
     }
 }
 

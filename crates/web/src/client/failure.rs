@@ -71,16 +71,16 @@ pub enum Failure {
 }
 
 impl Failure {
-    pub(super) fn silent(address: &str, problem: impl ToString) -> Self {
-        Self::Silent { address: address.to_owned(), problem: problem.to_string() }
+    pub(super) fn silent(address: &str, problem: impl Into<String>) -> Self {
+        Self::Silent { address: address.to_owned(), problem: problem.into() }
     }
 
     pub(super) fn unbelieved(address: &str, status: StatusCode, why: BadAnswer) -> Self {
         Self::Unbelieved { address: address.to_owned(), status, why }
     }
 
-    pub(super) fn unread(address: &str, problem: impl ToString) -> Self {
-        Self::Unread { address: address.to_owned(), problem: problem.to_string() }
+    pub(super) fn unread(address: &str, problem: impl Into<String>) -> Self {
+        Self::Unread { address: address.to_owned(), problem: problem.into() }
     }
 
     pub(super) fn unfit(address: &str, problem: String) -> Self {

@@ -111,6 +111,8 @@ impl Follow {
             return Err(Failure::unread(&self.address, "the signature of an event does not fit"));
         }
         self.index += 1;
-        serde_json::from_str(data).map(Some).map_err(|error| Failure::unread(&self.address, error))
+        serde_json::from_str(data)
+            .map(Some)
+            .map_err(|error| Failure::unread(&self.address, error.to_string()))
     }
 }

@@ -16,8 +16,8 @@ use serde::de::DeserializeOwned;
 /// What a handler returns instead of its answer.
 #[derive(Debug)]
 pub(super) struct No {
-    pub(super) status: StatusCode,
-    pub(super) fault: Fault,
+    status: StatusCode,
+    fault: Box<Fault>,
 }
 
 pub(super) type Answer<T> = Result<T, No>;
@@ -46,7 +46,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
 
 impl No {
     pub(super) fn new(status: StatusCode, fault: Fault) -> Self {
-        Self { status, fault }
+        Self { status, fault: Box::new(fault) }
     }
 
     pub(super) fn bad_input(message: impl Into<String>) -> Self {

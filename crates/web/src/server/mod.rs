@@ -67,7 +67,6 @@ pub struct Backend {
 type Shared = Arc<Backend>;
 
 /// The API's routes.
-#[must_use]
 pub fn app(backend: Backend) -> Router {
     let backend = Arc::new(backend);
     Router::new()

@@ -112,7 +112,7 @@ impl Input {
     }
 
     pub(super) fn string(&self, name: &str) -> Option<&str> {
-        self.0.params.get(name)?.as_string().map(|text| text.as_str())
+        self.0.params.get(name)?.as_string().map(sfv::StringRef::as_str)
     }
 
     pub(super) fn created(&self) -> Option<i64> {
