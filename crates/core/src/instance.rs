@@ -140,6 +140,9 @@ pub struct Memory {
     pub migration: Option<Granted>,
     /// A problem that ended the last order without success.
     pub problem: Option<Problem>,
+    /// Whether its announcement is known to be in the store; nothing is started before that.
+    #[serde(default)]
+    pub announced: bool,
 }
 
 /// What an instance is to do; reached from wherever it is, so that a restart in the middle only begins again.

@@ -242,8 +242,9 @@ pub(crate) fn end(sim: &Sim) {
         world.store_away = false;
         world.database.away = false;
         world.fleet.zones_away.clear();
+        let now = world.now();
         for host in world.hosts.values_mut() {
-            host.ill_until = 0;
+            host.ill_until = host.ill_until.min(now);
             host.staging_fails_until = 0;
             host.journal_fails_until = 0;
             host.clock_off = 0;

@@ -184,7 +184,8 @@ pub(crate) async fn answer(sim: Sim) {
         let state = sim.world().current().map(|record| record.state);
         match state {
             Some(State::NeedsOperator) => {
-                if let Some(truth) = look(&mut sim.world(), &mut rng) {
+                let truth = look(&mut sim.world(), &mut rng);
+                if let Some(truth) = truth {
                     say(&sim, &mut rng, truth).await;
                 }
             }

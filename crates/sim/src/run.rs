@@ -11,6 +11,7 @@ use everup_core::deployment::State;
 use everup_core::head::{Head, head_key};
 use everup_core::ids::{Term, WriteId};
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// A world that polls so often does not get anywhere.
 const MOST_POLLS: u64 = 8_000_000;
@@ -53,21 +54,47 @@ pub fn run(seed: u64) -> Outcome {
 /// Runs the world that `setting` describes.
 pub(crate) fn run_setting(setting: Setting) -> Outcome {
     let sim = Sim::new(setting);
-    begin(&sim);
-    while sim.world().broken.is_none() && !sim.world().over {
-        match sim.executor.step() {
-            Step::Polled(group) => chaos::polled(&sim, group),
-            Step::Advanced if sim.now() < LONGEST => {}
-            Step::Advanced => give_up(&sim, "it lasts too long"),
-            Step::Over => give_up(&sim, "nothing can happen any more"),
-        }
-        if sim.executor.polls() > MOST_POLLS {
-            give_up(&sim, "it polls without end");
-        }
+    let seed = sim.setting.seed;
+    if catch_unwind(AssertUnwindSafe(|| live(&sim))).is_err() {
+        return panicked(seed);
     }
     let outcome = outcome(&sim);
     wind_up(&sim);
     outcome
+}
+
+/// Runs it to its end.
+fn live(sim: &Sim) {
+    begin(sim);
+    while sim.world().broken.is_none() && !sim.world().over {
+        match sim.executor.step() {
+            Step::Polled(group) => chaos::polled(sim, group),
+            Step::Advanced if sim.now() < LONGEST => {}
+            Step::Advanced => give_up(sim, "it lasts too long"),
+            Step::Over => give_up(sim, "nothing can happen any more"),
+        }
+        if sim.executor.polls() > MOST_POLLS {
+            give_up(sim, "it polls without end");
+        }
+    }
+}
+
+/// A panic is a failure of its own; the state behind it cannot be trusted any more.
+fn panicked(seed: u64) -> Outcome {
+    let broken = Broken { rule: "nothing panics", how: "see the message above".to_owned() };
+    Outcome {
+        seed,
+        events: 0,
+        polls: 0,
+        hash: 0,
+        lasted: 0,
+        faults: BTreeMap::new(),
+        transitions: BTreeMap::new(),
+        requests: (0, 0),
+        helped: Vec::new(),
+        broken: Some(broken),
+        story: Vec::new(),
+    }
 }
 
 fn begin(sim: &Sim) {

@@ -45,10 +45,13 @@ impl Planner<'_> {
         for id in self.present() {
             let held =
                 matches!(self.next.instances[&id].granted.as_ref().map(|g| &g.task), Some(Task::Hold { .. }));
-            if !held {
-                self.grant(&id, task.clone());
+            // Nobody is ordered who has not been greeted in this term.
+            if self.view(&id).is_some() {
+                if !held {
+                    self.grant(&id, task.clone());
+                }
+                self.renew.push(id.clone());
             }
-            self.renew.push(id.clone());
             if !self.is_held(&id) {
                 idle = false;
                 let left = self.next.policy.drain.0.saturating_sub(self.facts.in_state.0);

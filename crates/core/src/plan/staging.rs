@@ -75,10 +75,11 @@ impl Planner<'_> {
         let all_at_once = self.next.policy.strategy == Strategy::AllAtOnce;
         let mut ready = true;
         for id in self.present() {
-            if self.next.instances[&id].progress != Progress::Untouched {
-                continue;
-            }
+            // All at once needs everyone's answer in this term, ready or not: who was not greeted can act.
+            let staged = self.next.instances[&id].progress != Progress::Untouched;
             match self.silent(&id) {
+                Some(_) if staged && !all_at_once => {}
+                None if staged => {}
                 Some(why) => {
                     self.wait(WaitingOn::Answer(id, why));
                     ready &= !all_at_once;

@@ -39,6 +39,8 @@ pub(super) struct Body<'a, S: Seams> {
     pub(super) informed: Cell<bool>,
     /// When the present hold lapses, by our own clock.
     pub(super) held_until: Cell<Mono>,
+    /// Whether the fleet's engine may still be asked not to end this instance, because of a migration.
+    pub(super) protected: Cell<bool>,
     /// Who orders.
     holder: RefCell<Option<InstanceId>>,
 }
@@ -53,6 +55,8 @@ impl<'a, S: Seams> Body<'a, S> {
         let (edits, receiver) = mpsc::unbounded();
         let view = first_view(who, &memory, seams.chance().next());
         let informed = memory.fence > Fence::default();
+        // An earlier run of the agent may have asked for it, and may not have taken it back.
+        let protected = memory.migration.is_some();
         let body = Self {
             seams,
             who,
@@ -64,6 +68,7 @@ impl<'a, S: Seams> Body<'a, S> {
             confirmed: Cell::new(false),
             informed: Cell::new(informed),
             held_until: Cell::new(Mono::default()),
+            protected: Cell::new(protected),
             holder: RefCell::default(),
         };
         (body, receiver)

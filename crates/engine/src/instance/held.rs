@@ -73,8 +73,12 @@ async fn until_idle<S: Seams>(body: &Body<'_, S>) {
 
 /// Serves the old release again.
 async fn let_go<S: Seams>(body: &Body<'_, S>, why: &str) {
-    // If the gate lets go by itself this changes nothing; if its clock is slower than ours it helps.
-    let _ = body.seams.gate().release(Pace::AtOnce).await;
+    // If the gate lets go by itself this changes nothing; if its clock is slower than ours it helps. Where no app
+    // answers the gate stays as it was before the hold: it lapses into that by itself.
+    let view = body.view();
+    if view.running && view.healthy {
+        let _ = body.seams.gate().release(Pace::AtOnce).await;
+    }
     let problem = Problem::new("hold", why);
     body.see(|view| {
         view.problem = Some(problem);

@@ -43,8 +43,12 @@ pub async fn run<S: Seams>(
     let (body, mut edits) = Body::new(seams, who, memory, coordinator.clone());
     body.look_around().await;
     let mut staging: Fuse<LocalBoxFuture<'_, ()>> = Fuse::terminated();
+    let mut paying: Fuse<LocalBoxFuture<'_, ()>> = Fuse::terminated();
     loop {
         body.forget_edits(&mut edits);
+        if sealed::owes(&body) {
+            paying = sealed::unprotect(&body).boxed_local().fuse();
+        }
         let mut pursuit = pursue(&body).boxed_local().fuse();
         let after = loop {
             select_biased! {
@@ -60,6 +64,7 @@ pub async fn run<S: Seams>(
                     body.carry_out(edit).await;
                 },
                 () = staging => {}
+                () = paying => {}
                 () = pursuit => break After::BeginAgain,
             }
         };

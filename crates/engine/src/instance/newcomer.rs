@@ -46,9 +46,10 @@ pub(super) async fn find_a_goal<S: Seams>(body: &Body<'_, S>) {
     body.remember(move |memory| memory.goal = Some(Goal::Serve { release })).await;
 }
 
-/// Puts the announcement into the store; goes on only when it is known to be there.
-async fn announce<S: Seams>(body: &Body<'_, S>) {
-    if planted(Bug::SilentNewcomer) {
+/// Puts the announcement into the store, once in its life; goes on only when it is known to be there. An order may
+/// come before a newcomer has asked head anything, so this is looked at again before anything is started.
+pub(super) async fn announce<S: Seams>(body: &Body<'_, S>) {
+    if body.memory().announced || planted(Bug::SilentNewcomer) {
         return;
     }
     let key = instance_key(&body.who.environment, &body.who.id);
@@ -58,6 +59,7 @@ async fn announce<S: Seams>(body: &Body<'_, S>) {
         body.pause(span).await;
         span = Millis((span.0 * 2).min(LOOK_IDLE.0));
     }
+    body.remember(|memory| memory.announced = true).await;
 }
 
 async fn try_to_announce<S: Seams>(body: &Body<'_, S>, key: &str) -> Result<(), StoreError> {

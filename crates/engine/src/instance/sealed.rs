@@ -15,6 +15,8 @@ use everup_core::time::Millis;
 
 /// How often a sealed instance that hears nothing looks at head. Its coordinator speaks first, or a deputy will.
 const LOOK: Millis = Millis(5_000);
+/// How often the fleet's engine is asked again when it does not answer.
+const ASK_AGAIN: Millis = Millis(1_000);
 
 /// Stops the app, runs the migration if it was granted, and waits.
 pub(super) async fn stay<S: Seams>(body: &Body<'_, S>, deployment: &DeploymentId) {
@@ -56,6 +58,7 @@ async fn stop_apps<S: Seams>(body: &Body<'_, S>) {
 async fn run<S: Seams>(body: &Body<'_, S>, granted: Granted) {
     body.phase(Phase::Migrating, Some(format!("migration {}", granted.run.migration)));
     // The fleet's engine is asked not to end this instance now; if it cannot say yes, the run is not worse for it.
+    body.protected.set(true);
     let _ = body.seams.fleet().protect(true).await;
     let outcome = match body.confirmed.get() {
         true => begin(body, &granted).await,
@@ -63,8 +66,28 @@ async fn run<S: Seams>(body: &Body<'_, S>, granted: Granted) {
     };
     let run = granted.run.clone();
     body.remember(move |memory| set_stage(memory, &run, RunStage::Ended(outcome))).await;
-    let _ = body.seams.fleet().protect(false).await;
     body.phase(Phase::Sealed, Some("the order to start".to_owned()));
+    unprotect(body).await;
+}
+
+/// Pays the debt of [`run`]: the fleet's engine may end this instance again. Asked until it says yes.
+pub(super) async fn unprotect<S: Seams>(body: &Body<'_, S>) {
+    while body.protected.get() {
+        match body.seams.fleet().protect(false).await {
+            Ok(()) => body.protected.set(false),
+            Err(_) => body.pause(ASK_AGAIN).await,
+        }
+    }
+}
+
+/// Whether it is protected and no run is the reason any more.
+pub(super) fn owes<S: Seams>(body: &Body<'_, S>) -> bool {
+    let memory = body.memory();
+    let granted = memory.migration.as_ref().filter(|granted| !matches!(granted.stage, RunStage::Ended(_)));
+    let runs = granted.is_some_and(|granted| {
+        memory.goal == Some(Goal::Sealed { deployment: granted.run.deployment.clone() })
+    });
+    body.protected.get() && !runs
 }
 
 async fn begin<S: Seams>(body: &Body<'_, S>, granted: &Granted) -> Outcome {

@@ -5,7 +5,7 @@
 
 use super::app::{done, ended, start, wait_healthy};
 use super::body::Body;
-use super::newcomer::{Wanted, ask};
+use super::newcomer::{Wanted, announce, ask};
 use super::tend::{Proof, Tended, tend};
 use everup_core::gate::{Drain, Pace, Passing};
 use everup_core::ids::Fence;
@@ -101,6 +101,7 @@ async fn attempt<S: Seams>(
 /// Just before anything is started head is read again: a deployment may have begun to seal. What was ordered since
 /// the agent began needs no more: the coordinator has read head, and greeted.
 async fn may_start<S: Seams>(body: &Body<'_, S>, release: &ReleaseRef) -> bool {
+    announce(body).await;
     if body.confirmed.get() {
         return true;
     }

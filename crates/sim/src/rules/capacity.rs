@@ -2,6 +2,7 @@
 
 use crate::trace::{Event, HostNo, What};
 use crate::world::World;
+use crate::world::host::Host;
 use everup_core::deployment::State;
 use everup_core::gate::Passing;
 use everup_core::order::Task;
@@ -11,6 +12,8 @@ use everup_core::record::Record;
 
 /// A coordinator hears of a death, a loss or a scale-in within so long: long polls, leases and stale lists.
 const NEWS: u64 = 30_000;
+/// An app that has recovered is seen to have within so long, as an instance checks it.
+const CHECK: u64 = 3_000;
 
 /// Never fewer than `min_in_service` in service because of us, in a roll as in a rollback. Asked whenever the engine
 /// takes an instance that serves out of service. What a fault took less than [`NEWS`] before the order was granted
@@ -63,7 +66,13 @@ fn takes_out(world: &World, event: &Event, no: HostNo) -> bool {
         }
         _ => false,
     };
-    out && !ends
+    out && !ends && well(world, event.at, host)
+}
+
+/// Whether it has passed a check since it was ill: until then it counts as out, and may be taken first.
+fn well(world: &World, now: u64, host: &Host) -> bool {
+    let away = world.law.database_away.is_some_and(|at| at + CHECK > now);
+    host.ill_until + CHECK <= now && !away
 }
 
 /// When the update that `no` carries out was granted.

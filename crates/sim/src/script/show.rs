@@ -35,10 +35,16 @@ pub(super) fn step(before: &Record, plan: &Plan) -> String {
 
 fn task(task: &Task) -> String {
     match task {
-        Task::Stage { release, fallback: Some(back) } => format!("stage {release}, and be able to return to {back}"),
+        Task::Stage { release, fallback: Some(back) } => {
+            format!("stage {release}, and be able to return to {back}")
+        }
         Task::Stage { release, fallback: None } => format!("stage {release}"),
-        Task::Update { release, limits } if limits.overlap => format!("update to {release}, beside the old one"),
-        Task::Update { release, limits } if !limits.leave => format!("update to {release}, its gate holds meanwhile"),
+        Task::Update { release, limits } if limits.overlap => {
+            format!("update to {release}, beside the old one")
+        }
+        Task::Update { release, limits } if !limits.leave => {
+            format!("update to {release}, its gate holds meanwhile")
+        }
         Task::Update { release, .. } => format!("update to {release}"),
         Task::TakeBack => "come back".to_owned(),
         Task::Hold { .. } => "hold".to_owned(),
