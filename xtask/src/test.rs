@@ -68,7 +68,7 @@ fn prepared<'a>(command: &'a mut Command, scratch: &Path) -> &'a mut Command {
 
 fn units() -> Command {
     if has_nextest() {
-        return nextest(&format!("not binary({END_TO_END})"));
+        return nextest(&format!("not binary(/^{END_TO_END}$/)"));
     }
     let mut command =
         cargo(["test", "--profile", PROFILE, "--workspace", "--no-fail-fast", "--lib", "--bins"]);
@@ -80,7 +80,7 @@ fn units() -> Command {
 
 fn end_to_end() -> Command {
     if has_nextest() {
-        return nextest(&format!("binary({END_TO_END})"));
+        return nextest(&format!("binary(/^{END_TO_END}$/)"));
     }
     let mut command =
         cargo(["test", "--profile", PROFILE, "--workspace", "--no-fail-fast", "--test", END_TO_END]);

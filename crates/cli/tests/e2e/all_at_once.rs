@@ -1,0 +1,142 @@
+//! All at once, with a migration: who arrives meanwhile waits, and is answered 200.
+
+use crate::harness::{Fleet, Program, Setup, Shop, until};
+use everup_core::deployment::State;
+use std::fs;
+
+/// Writes down that it ran, and takes `seconds`.
+fn migration(seconds: u32) -> Program {
+    Program::python().migrating("orders", &format!("echo ran >> \"$SHOP/ran\"; sleep {seconds}"))
+}
+
+/// How often the migration ran.
+fn runs(fleet: &Fleet) -> usize {
+    fs::read_to_string(fleet.path().join("ran")).unwrap_or_default().lines().count()
+}
+
+fn three_seconds(setup: &Setup) {
+    let fleet = Shop::serving(setup, &Program::python(), &migration(3));
+    let users = fleet.users();
+    let ended = fleet.deploy(&["2"]).succeeded();
+    let tally = users.all_served();
+    fleet.all_serve(setup.instances as usize, "2");
+    assert_eq!(runs(&fleet), 1);
+    assert!(ended.document["held"]["count"].as_u64().unwrap() > 0, "{:#}", ended.document);
+    assert!(tally.kinds["GET"].longest_ms >= 2_500, "nobody waited: {tally:?}");
+    assert_eq!(ended.document["strategy"], "all-at-once");
+}
+
+#[test]
+fn a_migration_of_three_seconds() {
+    three_seconds(&Setup::default());
+}
+
+#[test]
+fn a_migration_of_three_seconds_behind_proxies() {
+    three_seconds(&Setup { gate: "proxy", ..Setup::default() });
+}
+
+#[test]
+fn without_a_migration() {
+    let fleet = Shop::serving(&Setup::default(), &Program::python(), &Program::python());
+    let users = fleet.users();
+    fleet.deploy(&["2", "--strategy", "all-at-once"]).succeeded();
+    users.all_served();
+    fleet.all_serve(4, "2");
+}
+
+#[test]
+fn posts_and_streams_over_a_change_that_the_old_release_does_not_survive() {
+    let binary = env!("CARGO_BIN_EXE_everup");
+    let next = Program::demo().file("demo.conf", "schema=2\nstart_ms=100");
+    let next =
+        next.migrating("schema-2", &format!("{binary} demo-app migrate --database \"$SHOP/database\""));
+    let fleet = Shop::serving(&Setup::default(), &Program::demo(), &next);
+    let users = crate::harness::Users::with_everything(fleet.address);
+    fleet.deploy(&["2"]).succeeded();
+    let tally = users.all_served();
+    let counted = everup_cli::demo::database::counted(&fleet.path().join("database")).unwrap();
+    assert_eq!(tally.compare(&counted), Vec::<String>::new());
+    // The old release could not run any more, and nobody may start it.
+    fleet.everup(&["deploy", "1"]).ended(2).says(&["1"]);
+    fleet.all_serve(4, "2");
+}
+
+/// C22: longer than anybody waits. Refused with a time to come again, never the old release, never a reset.
+#[test]
+fn a_migration_that_outlasts_the_hold_refuses_and_goes_on() {
+    let setup = Setup { instances: 2, hold: "wait = \"1s\"", ..Setup::default() };
+    let fleet = Shop::serving(&setup, &Program::python(), &migration(4));
+    let users = fleet.users();
+    let running = fleet.begin(&["2"]);
+    running.reached(State::Migrating);
+    let refused = until("a request to be refused", || {
+        let answer = fleet.get("/");
+        (!answer.contains("version 1") && answer.contains(" 503 ")).then_some(answer)
+    });
+    assert!(refused.to_lowercase().contains("retry-after:"), "{refused}");
+    let ended = running.ended();
+    assert_eq!((ended.record.state, ended.code), (State::Succeeded, 10), "{:#}", ended.document);
+    assert!(ended.document["requests"]["refused"].as_u64().unwrap() > 0, "{:#}", ended.document);
+    let (tally, _) = users.go();
+    assert!(tally.failed() > 0);
+    assert!(tally.misses.iter().all(|miss| miss.reason.starts_with("503")), "{:#?}", tally.misses);
+    assert_eq!(runs(&fleet), 1);
+    fleet.all_serve(2, "2");
+}
+
+/// C22: its agent dies; the migration does not, and is not run again.
+#[test]
+fn the_runners_agent_is_killed() {
+    let fleet = Shop::serving(&Setup { instances: 3, ..Setup::default() }, &Program::python(), &migration(3));
+    let users = fleet.users();
+    let running = fleet.begin(&["2"]);
+    running.reached(State::Migrating);
+    let record = running.until("a runner", |record| record.run().is_some());
+    until("the migration to run", || (runs(&fleet) > 0).then_some(()));
+    fleet.kill_agent(&record.run().unwrap().runner);
+    running.ended().succeeded_somehow();
+    users.all_served();
+    assert_eq!(runs(&fleet), 1);
+    fleet.all_serve(3, "2");
+}
+
+/// C23: newcomers, a dead coordinator and an operator who presses it all again, during a migration.
+#[test]
+fn whatever_happens_it_runs_once() {
+    let fleet = Shop::serving(&Setup { instances: 2, ..Setup::default() }, &Program::python(), &migration(4));
+    let users = fleet.users();
+    let running = fleet.begin(&["2"]);
+    running.reached(State::Migrating);
+    until("the migration to run", || (runs(&fleet) > 0).then_some(()));
+    fleet.everup(&["scale", "5"]).done();
+    fleet.kill_agent(&fleet.coordinator());
+    fleet.everup(&["deploy", "2"]).ended(7);
+    fleet.everup(&["resume"]);
+    running.ended().succeeded_somehow();
+    users.all_served();
+    assert_eq!(runs(&fleet), 1);
+    fleet.all_serve(5, "2");
+}
+
+#[test]
+fn a_migration_that_fails_lets_the_old_release_go_on() {
+    let broken = Program::python().migrating("orders", "echo no table named orders; exit 3");
+    let fleet = Shop::serving(&Setup::default(), &Program::python(), &broken);
+    let users = fleet.users();
+    fleet.deploy(&["2"]).rolled_back().because(&["orders", "3", "no table named orders"]);
+    users.all_served();
+    fleet.all_serve(4, "1");
+}
+
+#[test]
+fn a_migration_that_is_killed_needs_a_person() {
+    let killed = Program::python().migrating("orders", "echo half done; kill -9 $$");
+    let fleet = Shop::serving(&Setup { instances: 2, ..Setup::default() }, &Program::python(), &killed);
+    let users = fleet.users();
+    let ended = fleet.deploy(&["2"]);
+    assert_eq!((ended.record.state, ended.code), (State::NeedsOperator, 5), "{:#}", ended.document);
+    fleet.everup(&["resume", "--migration=applied"]).done();
+    fleet.all_serve(2, "2");
+    users.all_served();
+}

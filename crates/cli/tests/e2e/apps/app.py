@@ -1,0 +1,51 @@
+"""A server that answers with its version, and has the flaw that a file named `flaw` beside it says."""
+import os
+import pathlib
+import signal
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+flaw = pathlib.Path("flaw").read_text() if os.path.exists("flaw") else ""
+version = os.environ["EVERUP_VERSION"]
+port = int(os.environ["PORT"])
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        if self.path == "/healthz" and flaw == "NeverHealthy":
+            return self.say(503, "the database has no table named orders")
+        if self.path == "/version":
+            return self.say(200, "0.9" if flaw == "WrongVersion" else version)
+        self.say(200, f"version {version} of {os.environ['EVERUP_INSTANCE']}")
+
+    def say(self, status, text):
+        body = text.encode() + b"\n"
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+class Server(ThreadingHTTPServer):
+    request_queue_size = 128
+    daemon_threads = True
+
+
+print(f"version {version} starts on port {port}", flush=True)
+if flaw == "ExitsAtOnce":
+    raise SystemExit("cannot read the configuration: no such key: payment.url")
+if flaw == "DiesSoon":
+    threading.Timer(2, lambda: (print("out of memory", flush=True), os._exit(1))).start()
+if flaw == "WrongPort":
+    port = 0
+if flaw == "HangsOnStop":
+    signal.signal(signal.SIGTERM, lambda *args: print("not now", flush=True))
+else:
+    signal.signal(signal.SIGTERM, lambda *args: os._exit(0))
+Server(("127.0.0.1", port), Handler).serve_forever()

@@ -1,0 +1,128 @@
+//! Releases that do not work: the fleet goes back, no user notices, and the reason names who, what and the last words.
+
+use crate::harness::{Flaw, Program, Setup, Shop};
+
+#[track_caller]
+fn goes_back(setup: &Setup, next: &Program, reason: &[&str]) {
+    let fleet = Shop::serving(setup, &Program::app(), next);
+    let users = fleet.users();
+    let before = fleet.apps();
+    let ended = fleet.deploy(&["2"]).rolled_back().because(reason);
+    users.all_served();
+    fleet.all_serve(4, "1");
+    // C20: who was not touched was not restarted.
+    let touched = ended.record.instances.values().filter(|entry| entry.touched).count();
+    let restarted = fleet.apps().iter().filter(|(id, app)| before[id] != **app).count();
+    assert!((1..=2).contains(&touched), "{touched} were touched");
+    assert!(restarted <= touched, "{restarted} were restarted, {touched} touched");
+    assert!(
+        ended
+            .record
+            .instances
+            .iter()
+            .any(|(id, entry)| entry.problem.is_some() && ended.record.because.contains(id.as_str())),
+        "it names nobody: {}",
+        ended.record.because
+    );
+}
+
+fn checked() -> Setup {
+    let health = "path = \"/healthz\"\nversion_path = \"/version\"\nfailures = 2";
+    Setup { health, deploy: "start = \"3s\"\nprove = \"3s\"", ..Setup::default() }
+}
+
+fn with(flaw: Flaw) -> Program {
+    Program::app().with(flaw)
+}
+
+#[test]
+fn never_healthy() {
+    goes_back(&checked(), &with(Flaw::NeverHealthy), &["/healthz", "503", "no table named orders"]);
+}
+
+#[test]
+fn never_healthy_beside_the_old_one() {
+    let setup = Setup { deploy: "start = \"3s\"\noverlap = true", ..checked() };
+    goes_back(&setup, &with(Flaw::NeverHealthy), &["/healthz", "503"]);
+}
+
+#[test]
+fn never_healthy_behind_proxies() {
+    goes_back(&Setup { gate: "proxy", ..checked() }, &with(Flaw::NeverHealthy), &["/healthz", "503"]);
+}
+
+#[test]
+fn exits_at_once() {
+    goes_back(&checked(), &with(Flaw::ExitsAtOnce), &["no such key: payment.url"]);
+}
+
+#[test]
+fn dies_two_seconds_after_it_was_healthy() {
+    // Requests that were inside when it died may have failed: the users' count is not asserted by the receipt's verdict.
+    let fleet = Shop::serving(&checked(), &Program::app(), &with(Flaw::DiesSoon));
+    let users = fleet.users();
+    fleet.deploy(&["2"]).rolled_back().because(&["out of memory"]);
+    users.served_but(5);
+    fleet.all_serve(4, "1");
+}
+
+#[test]
+fn dies_two_seconds_after_the_switch() {
+    let setup =
+        Setup { deploy: "start = \"3s\"\nprove = \"3s\"\nlinger = \"4s\"\noverlap = true", ..checked() };
+    let fleet = Shop::serving(&setup, &Program::app(), &with(Flaw::DiesSoon));
+    let users = fleet.users();
+    fleet.deploy(&["2"]).rolled_back().because(&["out of memory"]);
+    users.served_but(5);
+    fleet.all_serve(4, "1");
+}
+
+#[test]
+fn listens_on_the_wrong_port() {
+    goes_back(&checked(), &with(Flaw::WrongPort), &["port"]);
+}
+
+#[test]
+fn reports_the_wrong_version() {
+    goes_back(&checked(), &with(Flaw::WrongVersion), &["0.9", "/version"]);
+}
+
+/// The old release hangs, not the new one: it is killed when its time is over, and the roll goes on.
+#[test]
+fn hangs_on_stop() {
+    let fleet =
+        Shop::serving(&Setup { instances: 2, ..checked() }, &with(Flaw::HangsOnStop), &Program::app());
+    let users = fleet.users();
+    fleet.deploy(&["2"]).succeeded();
+    users.all_served();
+    fleet.all_serve(2, "2");
+}
+
+/// C12: a child of the old release keeps the port, and answers for the new one.
+#[test]
+fn the_old_process_answers_for_the_new_one() {
+    let setup = Setup { deploy: "start = \"3s\"", ..Setup::default() };
+    let liar = Program::app().command("exec sleep 600");
+    goes_back(&setup, &liar, &["port"]);
+}
+
+/// C21: who comes after a rollback takes the release that works.
+#[test]
+fn newcomers_after_a_rollback_take_the_old_release() {
+    let fleet = Shop::serving(&checked(), &Program::app(), &with(Flaw::ExitsAtOnce));
+    fleet.deploy(&["2"]).rolled_back();
+    fleet.everup(&["scale", "6"]).done();
+    fleet.all_serve(6, "1");
+}
+
+#[test]
+fn the_first_release_of_all_is_broken() {
+    let shop = Shop::new(&Setup { instances: 2, ..checked() });
+    shop.publish("1", &with(Flaw::ExitsAtOnce));
+    shop.publish("2", &Program::app());
+    let fleet = shop.up();
+    let ended = fleet.deploy(&["1"]).because(&["no such key: payment.url"]);
+    assert_eq!(ended.code, 4, "{:#}", ended.document);
+    fleet.deploy(&["2"]).succeeded_somehow();
+    fleet.all_serve(2, "2");
+}

@@ -1,0 +1,193 @@
+//! kill -9 of everything, in the middle. Requests that were inside what was killed may fail; no other.
+
+use crate::harness::{Fleet, Program, Setup, Shop};
+use everup_core::deployment::State;
+use everup_core::ids::InstanceId;
+use rustix::process::Signal;
+
+/// So many requests are inside one process at once: users come every 10 ms, and answers take a few.
+const INSIDE: u64 = 5;
+
+fn fleet(setup: &Setup) -> Fleet {
+    Shop::serving(setup, &Program::python(), &Program::python())
+}
+
+/// An instance that is not the coordinator, and one that it does not update next.
+fn other(fleet: &Fleet) -> InstanceId {
+    let coordinator = fleet.coordinator();
+    fleet.seats().into_keys().rev().find(|id| *id != coordinator).unwrap()
+}
+
+#[test]
+fn an_app_in_quiet_times_is_replaced() {
+    let fleet = fleet(&Setup::default());
+    let users = fleet.users();
+    let victim = other(&fleet);
+    let before = fleet.apps()[&victim];
+    fleet.kill_app(&victim);
+    crate::harness::until("another app", || (*fleet.apps().get(&victim)? != before).then_some(()));
+    fleet.all_serve(4, "1");
+    users.served_but(INSIDE);
+}
+
+#[test]
+fn an_app_during_a_roll() {
+    let fleet = fleet(&Setup::default());
+    let users = fleet.users();
+    let running = fleet.begin(&["2"]);
+    running.done(1);
+    fleet.kill_app(&other(&fleet));
+    running.ended().succeeded_somehow();
+    users.served_but(INSIDE);
+    fleet.all_serve(4, "2");
+}
+
+#[test]
+fn a_minder_during_a_roll() {
+    let fleet = fleet(&Setup::default());
+    let users = fleet.users();
+    let running = fleet.begin(&["2"]);
+    running.done(1);
+    fleet.kill_minder(&other(&fleet));
+    running.ended().succeeded_somehow();
+    users.served_but(INSIDE);
+    fleet.all_serve(4, "2");
+}
+
+#[test]
+fn every_agent_in_quiet_times_and_no_app_is_restarted() {
+    let fleet = fleet(&Setup::default());
+    let users = fleet.users();
+    let before = fleet.apps();
+    for id in before.keys() {
+        fleet.kill_agent(id);
+    }
+    fleet.all_serve(4, "1");
+    users.all_served();
+    assert_eq!(fleet.apps(), before);
+}
+
+#[test]
+fn an_agent_during_a_roll() {
+    let fleet = fleet(&Setup::default());
+    let users = fleet.users();
+    let running = fleet.begin(&["2"]);
+    running.done(1);
+    fleet.kill_agent(&other(&fleet));
+    running.ended().succeeded();
+    users.all_served();
+    fleet.all_serve(4, "2");
+}
+
+#[track_caller]
+fn the_coordinator_is_killed_in(state: State, words: &[&str]) {
+    let fleet = fleet(&Setup::default());
+    let users = fleet.users();
+    let running = fleet.begin(words);
+    running.reached(state);
+    fleet.kill_agent(&fleet.coordinator());
+    running.ended().succeeded_somehow();
+    users.all_served();
+    fleet.all_serve(4, "2");
+}
+
+#[test]
+fn the_coordinator_while_it_stages() {
+    the_coordinator_is_killed_in(State::Staging, &["2"]);
+}
+
+#[test]
+fn the_coordinator_while_it_rolls() {
+    the_coordinator_is_killed_in(State::Rolling, &["2"]);
+}
+
+#[test]
+fn the_coordinator_while_it_holds() {
+    the_coordinator_is_killed_in(State::Holding, &["2", "--strategy", "all-at-once"]);
+}
+
+#[test]
+fn the_coordinator_while_it_seals() {
+    the_coordinator_is_killed_in(State::Sealing, &["2", "--strategy", "all-at-once"]);
+}
+
+#[test]
+fn the_coordinator_while_it_starts() {
+    the_coordinator_is_killed_in(State::Starting, &["2", "--strategy", "all-at-once"]);
+}
+
+/// C18: it sleeps for three lease times and wakes in the middle of what another has long finished or taken on.
+#[test]
+fn the_coordinator_is_stopped_and_wakes() {
+    let fleet = fleet(&Setup::default());
+    let users = fleet.users();
+    let running = fleet.begin(&["2"]);
+    running.done(1);
+    let asleep = fleet.coordinator();
+    let pid = fleet.agent(&asleep);
+    crate::harness::signal(pid, Signal::STOP);
+    running.until("another coordinator and its work", |record| {
+        record.state.is_final() || {
+            fleet.coordinator() != asleep
+                && record.instances.values().filter(|entry| entry.granted.is_some()).count() >= 3
+        }
+    });
+    crate::harness::signal(pid, Signal::CONT);
+    running.ended().succeeded_somehow();
+    users.all_served();
+    fleet.all_serve(4, "2");
+}
+
+#[test]
+fn the_balancer_during_a_roll() {
+    let fleet = fleet(&Setup::default());
+    let users = fleet.users();
+    let running = fleet.begin(&["2"]);
+    running.done(1);
+    fleet.kill_balancer();
+    running.ended().succeeded_somehow();
+    users.served_but(INSIDE);
+    fleet.all_serve(4, "2");
+}
+
+#[test]
+fn an_instances_proxy_during_a_roll() {
+    let fleet = fleet(&Setup { gate: "proxy", ..Setup::default() });
+    let users = fleet.users();
+    let running = fleet.begin(&["2"]);
+    running.done(1);
+    fleet.kill_proxy(&other(&fleet));
+    running.ended().succeeded_somehow();
+    users.served_but(INSIDE);
+    fleet.all_serve(4, "2");
+}
+
+#[test]
+fn the_keeper_during_a_roll() {
+    let mut fleet = fleet(&Setup::default());
+    let users = fleet.users();
+    let id = {
+        let running = fleet.begin(&["2"]);
+        running.done(1);
+        running.orphan()
+    };
+    fleet.replace_keeper();
+    fleet.ended(&id).succeeded_somehow();
+    users.all_served();
+    fleet.all_serve(4, "2");
+}
+
+#[test]
+fn the_keeper_and_its_balancer_and_all_agents_at_once() {
+    let mut fleet = fleet(&Setup::default());
+    let users = fleet.users();
+    let before = fleet.apps();
+    fleet.kill_balancer();
+    for id in before.keys() {
+        fleet.kill_agent(id);
+    }
+    fleet.replace_keeper();
+    fleet.all_serve(4, "1");
+    users.served_but(INSIDE);
+    assert_eq!(fleet.apps(), before);
+}

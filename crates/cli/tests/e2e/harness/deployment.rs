@@ -1,0 +1,188 @@
+//! A deployment that a test follows: by its command, and by the record in the store.
+
+use super::{PATIENCE, Shop, until};
+use everup_core::deployment::State;
+use everup_core::record::Record;
+use serde_json::Value;
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Stdio};
+use std::thread::JoinHandle;
+
+/// `everup deploy … --json`, under way.
+pub(crate) struct Running<'s> {
+    shop: &'s Shop,
+    id: String,
+    child: Child,
+    out: JoinHandle<String>,
+    err: JoinHandle<String>,
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// The command's exit code.
+    pub(crate) code: i32,
+    /// The deployment, as the command printed it.
+    pub(crate) document: Value,
+    /// The record, as the store has it.
+    pub(crate) record: Record,
+    /// What the command said.
+    pub(crate) err: String,
+}
+
+impl<'s> Running<'s> {
+    /// Starts the command, and waits until it says which deployment it is.
+    #[track_caller]
+    pub(crate) fn begin(shop: &'s Shop, words: &[&str]) -> Self {
+        let mut command = shop.command(&[&["deploy", "--json"], words].concat());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let err = collect(child.stderr.take().unwrap());
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        let mut first = String::new();
+        lines.read_line(&mut first).unwrap();
+        let started: Value = serde_json::from_str(&first).unwrap_or_default();
+        let Some(id) = started["deployment"].as_str().map(str::to_owned) else {
+            let rest = collect(lines).join().unwrap();
+            panic!("it did not begin: {first}{rest}\n{}", err.join().unwrap());
+        };
+        Self { shop, id, child, out: collect(lines), err }
+    }
+
+    /// What the store has of it.
+    pub(crate) fn record(&self) -> Option<Record> {
+        record(self.shop, &self.id)
+    }
+
+    /// Waits until the record says `enough`.
+    #[track_caller]
+    pub(crate) fn until(&self, what: &str, enough: impl Fn(&Record) -> bool) -> Record {
+        until(what, || self.record().filter(&enough))
+    }
+
+    /// Waits until it has reached `state`, or has gone past it.
+    #[track_caller]
+    pub(crate) fn reached(&self, state: State) -> Record {
+        let record = self.until(&state.to_string(), |record| {
+            record.phases.iter().any(|phase| phase.state == state) || record.state.is_final()
+        });
+        assert!(
+            record.phases.iter().any(|phase| phase.state == state),
+            "{}: {}",
+            record.state,
+            record.because
+        );
+        record
+    }
+
+    /// Waits until `n` instances are done.
+    #[track_caller]
+    pub(crate) fn done(&self, n: usize) -> Record {
+        use everup_core::record::Progress::Done;
+        let many =
+            |record: &Record| record.instances.values().filter(|entry| entry.progress == Done).count() >= n;
+        self.until("instances to be done", |record| many(record) || record.state.is_final())
+    }
+
+    /// Its id.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Ends the command that follows it (kill -9); the deployment goes on.
+    pub(crate) fn orphan(mut self) -> String {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.id
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub(crate) fn ended(mut self) -> Ended {
+        let patience = PATIENCE;
+        let code =
+            until(&format!("the end of deployment {} (within {} s)", self.id, patience.as_secs()), || {
+                self.child.try_wait().unwrap()
+            });
+        let (out, err) = (self.out.join().unwrap(), self.err.join().unwrap());
+        let last: Value =
+            out.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
+        let record = record(self.shop, &self.id).unwrap();
+        Ended { code: code.code().unwrap_or(-1), document: last["deployment"].clone(), record, err }
+    }
+}
+
+impl Ended {
+    /// Waits for the end of deployment `id`, whose command is gone: `everup history` says what the command would have.
+    #[track_caller]
+    pub(super) fn of(shop: &Shop, id: &str) -> Self {
+        let over = |record: &Record| record.state.is_final() && record.receipt.is_some();
+        let record = until("the end of a deployment", || record(shop, id).filter(over));
+        let said = shop.everup(&["history", id, "--json"]);
+        let document = serde_json::from_str(&said.out).unwrap_or_default();
+        let code = i32::from(everup_cli::progress::document::exit(&record).code());
+        Self { code, document, record, err: said.err }
+    }
+
+    /// The whole fleet is on the new release, the receipt is complete, and no request failed.
+    #[track_caller]
+    pub(crate) fn succeeded(self) -> Self {
+        self.with(State::Succeeded, &[0])
+    }
+
+    /// The same where a process with requests inside it was killed, or a source of the receipt died.
+    #[track_caller]
+    pub(crate) fn succeeded_somehow(self) -> Self {
+        self.with(State::Succeeded, &[0, 6, 10])
+    }
+
+    /// The fleet is on the old release.
+    #[track_caller]
+    pub(crate) fn rolled_back(self) -> Self {
+        self.with(State::RolledBack, &[3])
+    }
+
+    #[track_caller]
+    fn with(self, state: State, codes: &[i32]) -> Self {
+        let story: Vec<_> = self.record.story.iter().map(|line| line.what.as_str()).collect();
+        let told = || {
+            format!(
+                "{}\n{}\n{:#}\nstory:\n  {}",
+                self.record.because,
+                self.err,
+                self.document,
+                story.join("\n  ")
+            )
+        };
+        assert_eq!(self.record.state, state, "{}", told());
+        assert!(codes.contains(&self.code), "it ended with {}: {}", self.code, told());
+        self
+    }
+
+    /// Some instance's problem, and the sentence of the end, hold each of `words`.
+    #[track_caller]
+    pub(crate) fn because(self, words: &[&str]) -> Self {
+        let problems =
+            self.record.instances.iter().filter_map(|(id, entry)| Some((id, entry.problem.as_ref()?)));
+        let problems: Vec<_> =
+            problems.map(|(id, problem)| format!("{id}: {problem}\n{}", problem.log.join("\n"))).collect();
+        let text = format!("{}\n{}\n{}", self.record.because, problems.join("\n"), self.document);
+        for word in words {
+            assert!(text.contains(word), "it does not say {word:?}:\n{text}");
+        }
+        self
+    }
+}
+
+fn record(shop: &Shop, id: &str) -> Option<Record> {
+    let path = shop.state().join(format!("store/local/deployments/{id}.json"));
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
+fn collect(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = pipe.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}

@@ -1,0 +1,238 @@
+//! A fleet that runs: `everup up`, and what can be done to it.
+
+use super::{Ended, Running, Said, Shop, Users, processes, until};
+use everup_core::head::Head;
+use everup_core::ids::InstanceId;
+use everup_core::status::Status;
+use everup_host::local::ledger::Seat;
+use everup_host::minder::State;
+use rustix::process::Signal;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::ops::Deref;
+use std::process::Child;
+use std::time::Duration;
+
+/// A fleet that runs; it ends with the test.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    shop: Shop,
+    keeper: Child,
+}
+
+impl Deref for Fleet {
+    type Target = Shop;
+    fn deref(&self) -> &Shop {
+        &self.shop
+    }
+}
+
+impl Fleet {
+    #[track_caller]
+    pub(super) fn start(shop: Shop) -> Self {
+        let keeper = keep(&shop);
+        let mut fleet = Self { shop, keeper };
+        fleet.ready();
+        fleet
+    }
+
+    /// Waits until the keeper says where the service is.
+    #[track_caller]
+    fn ready(&mut self) {
+        let log = self.path().join("keeper.err");
+        until("the keeper to be ready", || {
+            let said = fs::read_to_string(&log).unwrap_or_default();
+            let ended = self.keeper.try_wait().unwrap();
+            assert!(ended.is_none(), "the keeper ended: {said}");
+            said.contains("the service").then_some(())
+        });
+    }
+
+    /// Deploys, and waits for the end.
+    #[track_caller]
+    pub(crate) fn deploy(&self, words: &[&str]) -> Ended {
+        self.begin(words).ended()
+    }
+
+    /// Begins a deployment.
+    #[track_caller]
+    pub(crate) fn begin(&self, words: &[&str]) -> Running<'_> {
+        Running::begin(&self.shop, words)
+    }
+
+    /// Waits for the end of a deployment whose command was killed.
+    #[track_caller]
+    pub(crate) fn ended(&self, id: &str) -> Ended {
+        Ended::of(&self.shop, id)
+    }
+
+    /// Users who GET `/`.
+    #[track_caller]
+    pub(crate) fn users(&self) -> Users {
+        Users::come(self.address)
+    }
+
+    /// Its status, as a command prints it.
+    #[track_caller]
+    pub(crate) fn status(&self) -> Status {
+        serde_json::from_str(&self.everup(&["status", "--json"]).done().out).unwrap()
+    }
+
+    /// What head says.
+    pub(crate) fn head(&self) -> Option<Head> {
+        serde_json::from_slice(&fs::read(self.state().join("store/local/head.json")).ok()?).ok()
+    }
+
+    /// Who coordinates.
+    #[track_caller]
+    pub(crate) fn coordinator(&self) -> InstanceId {
+        until("a coordinator", || Some(self.head()?.lease?.holder))
+    }
+
+    /// The instances that there are.
+    #[track_caller]
+    pub(crate) fn seats(&self) -> BTreeMap<InstanceId, Seat> {
+        until("the keeper's notes", || processes::ledger(&self.state())).seats
+    }
+
+    /// What minds an instance's app.
+    pub(crate) fn minder(&self, id: &InstanceId) -> Option<State> {
+        processes::minders(&self.state().join("instances").join(id.as_str()))
+            .into_iter()
+            .find(|state| state.place.is_some())
+    }
+
+    /// The app's process of every instance.
+    pub(crate) fn apps(&self) -> BTreeMap<InstanceId, u32> {
+        let app = |id: &InstanceId| Some((id.clone(), self.minder(id)?.child?.pid));
+        self.seats().keys().filter_map(app).collect()
+    }
+
+    /// Waits until every one of `n` instances serves `version`, as the status says.
+    #[track_caller]
+    pub(crate) fn all_serve(&self, n: usize, version: &str) {
+        let serves = |line: &everup_core::status::Line| {
+            line.in_service
+                && line.release.as_ref().is_some_and(|release| release.version.as_str() == version)
+        };
+        until(&format!("{n} instances to serve {version}"), || {
+            let said = self.everup(&["status", "--json"]);
+            let status: Status = serde_json::from_str(&said.out).ok()?;
+            (status.instances.len() == n && status.instances.iter().all(serves)).then_some(())
+        });
+    }
+
+    /// kill -9 of an instance's agent.
+    #[track_caller]
+    pub(crate) fn kill_agent(&self, id: &InstanceId) {
+        processes::signal(self.agent(id), Signal::KILL);
+    }
+
+    /// The process of an instance's agent.
+    #[track_caller]
+    pub(crate) fn agent(&self, id: &InstanceId) -> u32 {
+        until("an agent's process", || {
+            Some(self.seats().get(id)?.agent.clone().filter(everup_host::proc::Identity::lives)?.pid)
+        })
+    }
+
+    /// kill -9 of the balancer.
+    #[track_caller]
+    pub(crate) fn kill_balancer(&self) {
+        let ledger = processes::ledger(&self.state()).unwrap();
+        processes::signal(ledger.balancer.unwrap().pid, Signal::KILL);
+    }
+
+    /// kill -9 of the proxy before an instance's app.
+    #[track_caller]
+    pub(crate) fn kill_proxy(&self, id: &InstanceId) {
+        processes::signal(self.seats()[id].proxy.as_ref().unwrap().pid, Signal::KILL);
+    }
+
+    /// kill -9 of an instance's minder.
+    #[track_caller]
+    pub(crate) fn kill_minder(&self, id: &InstanceId) {
+        processes::signal(until("a minder", || self.minder(id)).minder.pid, Signal::KILL);
+    }
+
+    /// kill -9 of an instance's app.
+    #[track_caller]
+    pub(crate) fn kill_app(&self, id: &InstanceId) {
+        processes::signal(until("an app", || self.minder(id)?.child).pid, Signal::KILL);
+    }
+
+    /// kill -9 of the keeper, and another one started in its place.
+    #[track_caller]
+    pub(crate) fn replace_keeper(&mut self) {
+        self.keeper.kill().unwrap();
+        self.keeper.wait().unwrap();
+        self.keeper = keep(&self.shop);
+        self.ready();
+    }
+
+    /// Starts it again after `down`.
+    #[track_caller]
+    pub(crate) fn again(&mut self) {
+        self.keeper = keep(&self.shop);
+        self.ready();
+    }
+
+    /// One GET over a connection of its own.
+    #[track_caller]
+    pub(crate) fn get(&self, path: &str) -> String {
+        get(self.address, path).unwrap()
+    }
+
+    /// `everup down`, to its end.
+    #[track_caller]
+    pub(crate) fn down(&mut self) -> Said {
+        let said = self.everup(&["down"]).done();
+        until("the keeper's end", || self.keeper.try_wait().unwrap());
+        said
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.tell();
+        }
+        let _ = self.keeper.kill();
+        let _ = self.keeper.wait();
+        processes::sweep(self.shop.path());
+    }
+}
+
+impl Fleet {
+    /// The last words of everybody, for whoever reads why a test failed.
+    fn tell(&self) {
+        let run = self.state().join("run");
+        let logs = fs::read_dir(run).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
+        let logs = logs.filter(|path| path.extension().is_some_and(|ending| ending == "log"));
+        for path in logs.chain([self.path().join("keeper.err")]) {
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            let lines: Vec<_> = text.lines().collect();
+            eprintln!("---- {}", path.display());
+            for line in &lines[lines.len().saturating_sub(25)..] {
+                eprintln!("{line}");
+            }
+        }
+    }
+}
+
+fn keep(shop: &Shop) -> Child {
+    let log = File::create(shop.path().join("keeper.err")).unwrap();
+    shop.command(&["up"]).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
+}
+
+/// The whole answer, head and body.
+pub(crate) fn get(address: std::net::SocketAddr, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(40)))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}

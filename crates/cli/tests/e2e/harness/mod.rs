@@ -1,0 +1,37 @@
+//! What the tests have in common: a folder with an application, the fleet that runs it, its users.
+
+mod deployment;
+mod fleet;
+mod processes;
+mod program;
+mod shop;
+mod users;
+
+pub(crate) use deployment::{Ended, Running};
+pub(crate) use fleet::{Fleet, get};
+pub(crate) use processes::signal;
+pub(crate) use program::{Flaw, Program};
+pub(crate) use shop::{Said, Setup, Shop};
+pub(crate) use users::Users;
+
+use std::thread::park_timeout;
+use std::time::{Duration, Instant};
+
+/// Between two looks at a fact that nobody tells us of.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Nothing in these tests takes longer; what does has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Waits until `look` finds something.
+#[track_caller]
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited {} s in vain for {what}", PATIENCE.as_secs());
+        park_timeout(LOOK);
+    }
+}

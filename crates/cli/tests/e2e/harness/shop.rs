@@ -1,0 +1,182 @@
+//! An application's folder: everup.toml, the releases to publish, and the binary run in it.
+
+use super::program::Program;
+use super::{Fleet, processes};
+use std::fmt::Write;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+
+/// What differs from one test to another.
+#[derive(Debug, Clone)]
+pub(crate) struct Setup {
+    /// So many instances.
+    pub(crate) instances: u32,
+    /// "slot" or "proxy".
+    pub(crate) gate: &'static str,
+    /// Lines of `[deploy]`.
+    pub(crate) deploy: &'static str,
+    /// Lines of `[hold]`.
+    pub(crate) hold: &'static str,
+    /// Lines of `[health]`.
+    pub(crate) health: &'static str,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { instances: 4, gate: "slot", deploy: "", hold: "", health: "path = \"/\"" }
+    }
+}
+
+/// An application's folder.
+#[derive(Debug)]
+pub(crate) struct Shop {
+    folder: TempDir,
+    /// Where the service will listen.
+    pub(crate) address: SocketAddr,
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    /// Its exit code.
+    pub(crate) code: i32,
+    /// Its stdout.
+    pub(crate) out: String,
+    /// Its stderr.
+    pub(crate) err: String,
+}
+
+impl Shop {
+    /// A folder with an everup.toml.
+    pub(crate) fn new(setup: &Setup) -> Self {
+        let folder = tempfile::Builder::new().prefix("e2e-").tempdir().unwrap();
+        let shop = Self { folder, address: address() };
+        shop.write("everup.toml", &settings(setup, &shop));
+        shop
+    }
+
+    /// The folder.
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The state folder.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.path().join(".everup")
+    }
+
+    /// Writes a file below the folder.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let path = self.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// Changes everup.toml.
+    pub(crate) fn edit(&self, from: &str, to: &str) {
+        let text = fs::read_to_string(self.path().join("everup.toml")).unwrap();
+        assert!(text.contains(from), "{from:?} is not in everup.toml");
+        self.write("everup.toml", &text.replace(from, to));
+    }
+
+    /// The binary, in the folder.
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_everup"));
+        command.args(words).current_dir(self.path()).stdin(Stdio::null());
+        command.env(processes::MARK, self.path()).env_remove("EVERUP_CONFIG").env("COLUMNS", "200");
+        command
+    }
+
+    /// Runs the binary to its end.
+    pub(crate) fn everup(&self, words: &[&str]) -> Said {
+        let output = self.command(words).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Said { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    /// Publishes a program as `version`.
+    #[track_caller]
+    pub(crate) fn publish(&self, version: &str, program: &Program) -> Said {
+        let folder = format!("release-{version}");
+        for (name, text) in program.files(version) {
+            self.write(&format!("{folder}/{name}"), &text);
+        }
+        self.everup(&["publish", &folder, "--version", version]).done()
+    }
+
+    /// Starts the fleet, and waits until it says that it is ready.
+    #[track_caller]
+    pub(crate) fn up(self) -> Fleet {
+        Fleet::start(self)
+    }
+
+    /// A fleet of `program` in service as release 1, with release 2 published.
+    #[track_caller]
+    pub(crate) fn serving(setup: &Setup, first: &Program, second: &Program) -> Fleet {
+        let shop = Self::new(setup);
+        shop.publish("1", first);
+        shop.publish("2", second);
+        let fleet = shop.up();
+        fleet.deploy(&["1"]).succeeded();
+        fleet
+    }
+}
+
+impl Said {
+    /// It ended with 0.
+    #[track_caller]
+    pub(crate) fn done(self) -> Self {
+        self.ended(0)
+    }
+
+    /// It ended with `code`.
+    #[track_caller]
+    pub(crate) fn ended(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.out, self.err);
+        self
+    }
+
+    /// Its stderr holds each of `words`.
+    #[track_caller]
+    pub(crate) fn says(self, words: &[&str]) -> Self {
+        for word in words {
+            assert!(self.err.contains(word), "it does not say {word:?}:\n{}", self.err);
+        }
+        self
+    }
+}
+
+/// A port that is free now, outside of the range from which the kernel takes ports for connections, and never the
+/// first of eight, which is an instance's. Tests in other processes begin elsewhere.
+fn address() -> SocketAddr {
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
+    let low: u32 = range.split_whitespace().next().unwrap().parse().unwrap();
+    let blocks = (low - 10_000) / 8;
+    let first = std::process::id().wrapping_mul(37);
+    let ports = (0..blocks).map(|n| 10_000 + (first.wrapping_add(n) % blocks) * 8 + 7);
+    let mut addresses = ports.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port as u16)));
+    addresses.find(|address| TcpListener::bind(address).is_ok()).unwrap()
+}
+
+/// Limits are short, so that a test is.
+fn settings(setup: &Setup, shop: &Shop) -> String {
+    let Setup { instances, gate, deploy, hold, health } = setup;
+    let (address, folder) = (shop.address, shop.path().display());
+    let mut text = String::from("application = \"shop\"\n");
+    let _ = write!(text, "[app]\nstop = \"3s\"\nenv = {{ SHOP = \"{folder}\" }}\n");
+    let _ = write!(text, "[health]\n{health}\ninterval = \"200ms\"\ndeadline = \"2s\"\n");
+    let _ = write!(text, "[listen]\naddress = \"{address}\"\n");
+    let _ = write!(
+        text,
+        "[fleet]\nmin = 1\nmax = 12\ndesired = {instances}\nzones = [\"a\", \"b\"]\ngate = \"{gate}\"\n"
+    );
+    let _ = write!(
+        text,
+        "[deploy]\ndrain = \"5s\"\nstart = \"20s\"\nprove = \"500ms\"\nlinger = \"500ms\"\n{deploy}\n"
+    );
+    let _ = write!(text, "[hold]\n{hold}\n");
+    text
+}

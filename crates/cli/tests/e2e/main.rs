@@ -1,0 +1,17 @@
+//! End to end: the real binary, real programs, real users who count every answer and never retry. The bar is not one
+//! failed request, whatever dies.
+//!
+//! Each test is a fleet of its own: its folder, its ports, its processes. Nothing waits for time to pass; everything
+//! waits for a fact, within a deadline.
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "these are tests, and their helpers")]
+
+mod harness;
+
+mod all_at_once;
+mod broken;
+mod deaths;
+mod input;
+mod operators;
+mod programs;
+mod rolling;
+mod scaling;

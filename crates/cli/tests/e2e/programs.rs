@@ -1,0 +1,39 @@
+//! Programs that nobody here wrote, both ways through each kind of gate.
+
+use crate::harness::{Program, Setup, Shop};
+
+#[track_caller]
+fn moves(program: &Program, gate: &'static str, strategy: &str) {
+    let setup = Setup { instances: 3, gate, ..Setup::default() };
+    let fleet = Shop::serving(&setup, program, program);
+    let users = fleet.users();
+    fleet.deploy(&["2", "--strategy", strategy]).succeeded();
+    users.all_served();
+    fleet.all_serve(3, "2");
+    assert!(fleet.get("/").contains("version 2"), "{}", fleet.get("/"));
+}
+
+#[test]
+fn nginx_rolls() {
+    moves(&Program::nginx(), "slot", "rolling");
+}
+
+#[test]
+fn nginx_rolls_behind_proxies() {
+    moves(&Program::nginx(), "proxy", "rolling");
+}
+
+#[test]
+fn nginx_moves_all_at_once() {
+    moves(&Program::nginx(), "slot", "all-at-once");
+}
+
+#[test]
+fn node_rolls() {
+    moves(&Program::node(), "slot", "rolling");
+}
+
+#[test]
+fn node_moves_all_at_once() {
+    moves(&Program::node(), "proxy", "all-at-once");
+}
