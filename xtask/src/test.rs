@@ -1,9 +1,10 @@
 //! `cargo xtask test`: every suite, from the programs that they need to the processes that they leave.
 
 use crate::book::Book;
-use crate::cargo::{PROFILE, binary, cargo, has_nextest, root};
+use crate::cargo::{PROFILE, binary, cargo, has_nextest, root, target};
 use crate::counts::Counts;
 use crate::leftovers::Scratch;
+use crate::seaweed::Seaweed;
 use crate::{demo, regenerate, tools};
 use std::fs;
 use std::path::Path;
@@ -38,7 +39,10 @@ fn all(book: &mut Book, named: &[String], scratch: &Scratch) {
         return;
     }
     if wanted("units") {
-        book.runner("units", prepared(&mut units(), folder), TESTS);
+        let server = s3(book);
+        let mut tests = units();
+        tests.envs(server.iter().flat_map(Seaweed::environment));
+        book.runner("units", prepared(&mut tests, folder), TESTS);
     }
     if wanted("simulate") {
         book.program("simulate", &mut simulate(), WORLDS);
@@ -53,6 +57,18 @@ fn all(book: &mut Book, named: &[String], scratch: &Scratch) {
         book.suite("guide", regenerate::compare);
     }
     book.suite("nothing left running", || nothing_left(scratch));
+}
+
+/// A real S3 server, for the store's conformance suite; without one that suite fails by itself.
+fn s3(book: &mut Book) -> Option<Seaweed> {
+    let mut server = None;
+    book.suite("an S3 server", || {
+        let started = Seaweed::start(&target().join("tools")).map_err(|error| error.to_string())?;
+        println!("SeaweedFS at {}", started.endpoint());
+        server = Some(started);
+        Ok(Counts::one(true))
+    });
+    server
 }
 
 fn build() -> Command {

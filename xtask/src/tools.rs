@@ -36,7 +36,14 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
 }
 
 fn missing() -> Vec<&'static str> {
-    DEBIAN.into_iter().filter(|(program, _)| find(program).is_none()).map(|(_, package)| package).collect()
+    let programs = DEBIAN.into_iter().filter(|(program, _)| find(program).is_none());
+    programs.map(|(_, package)| package).chain((!has_venv()).then_some("python3-venv")).collect()
+}
+
+/// Debian has Python without what makes virtual environments.
+fn has_venv() -> bool {
+    let mut python = Command::new("python3");
+    python.args(["-c", "import ensurepip, venv"]).output().is_ok_and(|output| output.status.success())
 }
 
 fn install(packages: &[&str]) -> Result<(), String> {
