@@ -32,6 +32,10 @@ pub const BUSY: Millis = Millis(50);
 /// So many requests are under way at most: 20 a second, each for its whole time limit, and as many again.
 const UNDER_WAY: usize = 1_200;
 
+/// Requests under way at the end of a window are waited for so long: a coordinator waits for the samples, and has to
+/// keep its lease meanwhile.
+const SETTLED: Duration = Duration::from_secs(4);
+
 /// So many other probers are asked for what they saw.
 const ASKED: usize = 7;
 
@@ -108,8 +112,8 @@ impl Prober {
                 ended.await;
             }
         };
-        // Each request has a limit of its own; this one is for an endless window.
-        let _ = timeout(ask::LIMIT, settled).await;
+        // What is still under way then is missing.
+        let _ = timeout(SETTLED, settled).await;
         self.0.log().samples(window)
     }
 }

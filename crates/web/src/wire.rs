@@ -4,7 +4,7 @@ use everup_core::head::Current;
 use everup_core::ids::{DeploymentId, Environment, InstanceId, MigrationId, Term, Version};
 use everup_core::policy::Policy;
 use everup_core::record::Say;
-use everup_core::release::{Digest, Migration, ReleaseRef};
+use everup_core::release::{Digest, ReleaseRef};
 use everup_core::status::Line;
 use everup_core::time::Wall;
 use serde::{Deserialize, Serialize};
@@ -90,7 +90,7 @@ pub struct Published {
     pub bytes: u64,
     /// The migration that it brings.
     #[serde(default)]
-    pub migration: Option<Migration>,
+    pub migration: Option<MigrationId>,
 }
 
 /// One line of `GET /v1/versions`.

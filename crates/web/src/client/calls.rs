@@ -23,8 +23,8 @@ const SLACK: Duration = Duration::from_secs(11);
 /// A deployment's start and a word write to the store, and may have to write again.
 const WRITE: Duration = Duration::from_secs(30);
 
-/// A prober answers once its requests have ended, each of which has 30 s.
-const PROBED: Duration = Duration::from_secs(35);
+/// A prober waits some seconds for its requests to end.
+const PROBED: Duration = Duration::from_secs(8);
 
 impl Client {
     /// `GET /version`: what the instance runs.

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// A request that has not ended after this has failed: users have left long ago.
-pub(super) const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// So many connections are kept for later requests.
 const KEPT: usize = 4;

@@ -11,7 +11,6 @@ use everup_core::head::Request;
 use everup_core::ids::{DeploymentId, Version};
 use everup_core::policy::Strategy;
 use everup_core::record::{Record, Word};
-use everup_core::release::Migration;
 use http::StatusCode;
 use serde::Deserialize;
 
@@ -99,19 +98,16 @@ impl Backend {
     }
 
     async fn begin_here(&self, deploy: Deploy) -> Answer<Started> {
-        let published = self.resolve(&deploy.version).await?;
-        let (to, status) = (published.release, self.status_now());
-        let head = status.head.as_ref();
-        let applied =
-            |migration: &Migration| head.is_some_and(|head| head.applied.contains_key(&migration.id));
+        let to = self.resolve(&deploy.version).await?;
         let request = Request {
             to: to.clone(),
             policy: deploy.policy.unwrap_or_else(|| self.policy.clone()),
             by: deploy.by,
             at: (self.clock)(),
-            from: head.and_then(|head| head.proven.clone()),
+            // Both are the engine's to fill in: head and manifest say.
+            from: None,
+            migration: None,
             idempotency: deploy.idempotency,
-            migration: published.migration.filter(|migration| !applied(migration)),
         };
         Ok(Started { deployment: self.deploy(request).await?, to })
     }

@@ -34,6 +34,7 @@ enum Source {
 }
 
 struct Events {
+    backend: Shared,
     source: Source,
     own: watch::Receiver<Arc<Status>>,
     stop: watch::Receiver<bool>,
@@ -57,10 +58,11 @@ pub(super) async fn events(
             }
         }
     };
-    let mut own = backend.status.clone();
+    let (mut own, stop) = (backend.status.clone(), backend.stop.clone());
     own.mark_changed();
     let coordinator = own.borrow().coordinator.clone();
-    let events = Events { source, own, stop: backend.stop.clone(), coordinator, caller, index: 0 };
+    backend.look();
+    let events = Events { backend, source, own, stop, coordinator, caller, index: 0 };
     let body = unfold(events, async |mut events| Some((Ok::<_, Infallible>(events.next().await?), events)));
     Response::builder()
         .header(CONTENT_TYPE, "text/event-stream")
@@ -76,7 +78,10 @@ impl Events {
         match timeout(KEEP_ALIVE, self.news()).await {
             Ok(Some(status)) => self.write(&status),
             Ok(None) => None,
-            Err(_) => Some(Bytes::from_static(b": waiting\n\n")),
+            Err(_) => {
+                self.backend.look();
+                Some(Bytes::from_static(b": waiting\n\n"))
+            }
         }
     }
 

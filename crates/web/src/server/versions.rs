@@ -32,17 +32,17 @@ fn line(published: Published, status: &Status) -> VersionLine {
         forbidden: head.is_some_and(|head| !head.allows(release)),
         at: published.at,
         bytes: published.bytes,
-        migration: published.migration.map(|migration| migration.id),
+        migration: published.migration,
         release: published.release,
     }
 }
 
 impl Backend {
     /// The release of this version.
-    pub(super) async fn resolve(&self, version: &Version) -> Answer<Published> {
+    pub(super) async fn resolve(&self, version: &Version) -> Answer<ReleaseRef> {
         let published = self.library.versions().await?;
         match published.iter().find(|found| found.release.version == *version) {
-            Some(found) => Ok(found.clone()),
+            Some(found) => Ok(found.release.clone()),
             None => Err(unknown(version, &published)),
         }
     }
