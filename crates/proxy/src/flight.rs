@@ -1,6 +1,7 @@
 //! One request inside an app: in flight from the moment it passes its gate until this is dropped.
 
 use crate::gates::Gates;
+use crate::pool::Way;
 use everup_core::gate::machine::{Pass, SlotKey, Ticket};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -37,6 +38,11 @@ impl Inside {
         self.stream.get()
     }
 
+    /// `end` goes when the request is ended by force.
+    pub(crate) fn ends_with(&self, end: AbortHandle) {
+        self.ends.borrow_mut().push(end);
+    }
+
     /// Whether its end was not noted before.
     pub(crate) fn notes_end(&self) -> bool {
         !self.ended.replace(true)
@@ -66,12 +72,16 @@ impl Inside {
 pub(crate) struct Flight {
     gates: Rc<Gates>,
     ticket: Ticket,
+    way: Way,
     inside: Rc<Inside>,
 }
 
 impl Flight {
     pub(crate) fn new(gates: Rc<Gates>, pass: Pass) -> Self {
         let ticket = pass.ticket;
+        let address =
+            gates.upstream(pass.slot).map(|u| u.address).expect("a gate that passes has an upstream");
+        let way = Way { slot: pass.slot, epoch: pass.epoch(), address };
         let inside = Rc::new(Inside {
             pass: RefCell::new(Some(pass)),
             stream: Cell::new(false),
@@ -81,7 +91,7 @@ impl Flight {
             ends: RefCell::default(),
         });
         gates.entered(ticket, Rc::clone(&inside));
-        Self { gates, ticket, inside }
+        Self { gates, ticket, way, inside }
     }
 
     /// The gate that it passed; none once it was ended by force.
@@ -89,8 +99,9 @@ impl Flight {
         self.inside.slot()
     }
 
-    pub(crate) fn epoch(&self) -> u32 {
-        self.inside.pass.borrow().as_ref().map_or(0, Pass::epoch)
+    /// Where it goes, decided when it passed.
+    pub(crate) const fn way(&self) -> Way {
+        self.way
     }
 
     /// It lasts: an upgraded connection, or a stream of events.
@@ -108,7 +119,12 @@ impl Flight {
 
     /// `end` goes when the request is ended by force.
     pub(crate) fn ends_with(&self, end: AbortHandle) {
-        self.inside.ends.borrow_mut().push(end);
+        self.inside.ends_with(end);
+    }
+
+    /// What is left of it where the flight itself has been handed on.
+    pub(crate) fn inside(&self) -> Rc<Inside> {
+        Rc::clone(&self.inside)
     }
 
     /// The app took the connection.
@@ -128,6 +144,10 @@ impl Flight {
             *waker = Some(cx.waker().clone());
         }
         Poll::Pending
+    }
+
+    pub(crate) fn is_asked(&self) -> bool {
+        self.inside.asked.get()
     }
 
     /// As [`Self::poll_asked`], as a future.

@@ -47,7 +47,7 @@ pub(crate) enum Draining {
 #[error("there is no slot for instance {0}; add it first")]
 pub(crate) struct NoSlot(pub(crate) InstanceId);
 
-type Verdict = Result<(Flight, Millis), Refusal>;
+type Verdict = Result<Flight, Refusal>;
 
 /// All gates of this proxy.
 #[derive(Debug)]
@@ -200,9 +200,9 @@ impl Gates {
 
     fn carry_out(self: &Rc<Self>, event: Event) {
         match event {
-            Event::LetGo(pass, waited) => {
+            Event::LetGo(pass, _) => {
                 let ticket = pass.ticket;
-                self.tell(ticket, Ok((Flight::new(Rc::clone(self), pass), waited)));
+                self.tell(ticket, Ok(Flight::new(Rc::clone(self), pass)));
             }
             Event::Expired(ticket, refusal) => self.tell(ticket, Err(refusal)),
             Event::Lapsed(_) => self.change(),
@@ -368,8 +368,11 @@ impl Gates {
         self.machine.borrow().counts(key).ok_or_else(|| NoSlot(id.clone()))
     }
 
-    pub(crate) fn passing(&self, slot: SlotKey) -> Option<Passing> {
-        self.machine.borrow().counts(slot).map(|c| c.passing)
+    /// Whether every gate does `what`; with none at all, too.
+    pub(crate) fn all(&self, what: Passing) -> bool {
+        self.each(|_, named, machine| machine.counts(named.key).is_some_and(|c| c.passing == what))
+            .into_iter()
+            .all(|is| is)
     }
 
     pub(crate) fn upstream(&self, slot: SlotKey) -> Option<Upstream> {
@@ -391,9 +394,10 @@ impl Gates {
         self.named.borrow().iter().map(|(id, named)| of(id, named, &machine)).collect()
     }
 
-    /// Whether a hold or a seal lives, or requests wait: then this process must not be replaced.
+    /// Whether a hold, a seal or a drain lives, or requests wait: then this process must not be replaced.
     pub(crate) fn is_holding(&self) -> bool {
-        let holds = |c: Counts| matches!(c.passing, Passing::Held | Passing::Sealed) || c.waiting > 0;
+        let busy = |p| matches!(p, Passing::Held | Passing::Sealed | Passing::Draining);
+        let holds = |c: Counts| busy(c.passing) || c.waiting > 0;
         self.each(|_, named, machine| machine.counts(named.key).is_some_and(holds)).contains(&true)
     }
 

@@ -8,15 +8,28 @@
 //! idle client connection is never closed first; the listening socket outlives every process that serves it; what
 //! ends by design, what failed and what nobody knows are counted apart.
 
+mod clients;
 mod config;
 pub mod control;
+mod download;
 mod flight;
 mod gates;
+mod handle;
+mod headers;
+mod hold;
+mod io;
 mod meter;
+mod own;
 mod pool;
 mod proxy;
 mod run;
+mod send;
+mod serve;
 mod state;
+mod succession;
+mod tunnel;
+mod upload;
+mod websocket;
 
 pub use config::{Config, Role};
 pub use run::{Places, RunError, run};

@@ -1,10 +1,12 @@
 //! One proxy: its gates, its connections to apps, its counts, its memory, and whether it is being replaced.
 
+use crate::clients::Clients;
 use crate::config::{Config, Role};
 use crate::gates::Gates;
 use crate::meter::Meter;
 use crate::pool::Pool;
 use crate::state::Disk;
+use everup_core::gate::Passing;
 use everup_core::time::{Millis, Wall};
 use std::cell::Cell;
 use std::io;
@@ -36,8 +38,9 @@ pub(crate) enum StaysOn {
 pub(crate) struct Proxy {
     pub(crate) config: Config,
     pub(crate) gates: Rc<Gates>,
-    pub(crate) pool: Pool,
-    pub(crate) meter: Meter,
+    pub(crate) pool: Rc<Pool>,
+    pub(crate) meter: Rc<Meter>,
+    pub(crate) clients: Rc<Clients>,
     pub(crate) since: Wall,
     /// Says to HTTP/2 clients that their connection ends.
     pub(crate) goodbye: Notify,
@@ -48,13 +51,14 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    pub(crate) fn new(config: Config, gates: Rc<Gates>, meter: Meter, disk: Disk, since: Wall) -> Self {
-        let pool = Pool::new(&config);
+    pub(crate) fn new(config: Config, gates: Rc<Gates>, meter: Rc<Meter>, disk: Disk, since: Wall) -> Self {
+        let pool = Rc::new(Pool::new(&config));
         Self {
             config,
             gates,
             pool,
             meter,
+            clients: Rc::default(),
             since,
             goodbye: Notify::new(),
             disk,
@@ -91,6 +95,11 @@ impl Proxy {
         }
     }
 
+    /// Whether each HTTP/1.1 answer is to be the last on its connection.
+    pub(crate) fn closes_after_answers(&self) -> bool {
+        self.is_retiring() || (self.config.role == Role::Proxy && self.gates.all(Passing::Draining))
+    }
+
     // Replacement.
 
     pub(crate) fn set_junior(&self, junior: bool) {
@@ -107,6 +116,12 @@ impl Proxy {
 
     pub(crate) fn is_retiring(&self) -> bool {
         matches!(*self.service.borrow(), Service::Retiring(_))
+    }
+
+    /// Waits until a successor serves.
+    pub(crate) async fn retires(&self) {
+        // The sender lives as long as the proxy does.
+        drop(self.service.subscribe().wait_for(|s| matches!(s, Service::Retiring(_))).await);
     }
 
     pub(crate) fn service(&self) -> watch::Receiver<Service> {

@@ -3,15 +3,15 @@
 use crate::config::Config;
 use crate::control::server;
 use crate::gates::Gates;
-use crate::meter::Meter;
+use crate::meter::{Lane, Meter, wall};
 use crate::proxy::Proxy;
+use crate::serve;
 use crate::state::Disk;
-use everup_core::time::{Millis, Wall};
+use crate::succession::{self, Predecessor};
 use std::io;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::SystemTime;
 use tokio::task::LocalSet;
 
 /// Where a proxy keeps what is its own.
@@ -26,21 +26,24 @@ pub struct Places {
 /// Why a proxy does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// A file or a socket.
-    #[error("{wanted}: {cause}")]
+    /// A file or a socket cannot be used.
+    #[error("wanted to {wanted}: {cause}")]
     Io {
         /// What was wanted.
-        wanted: String,
+        wanted: &'static str,
         /// What happened.
         #[source]
         cause: io::Error,
     },
-    /// The one that runs does not let itself be replaced.
+    /// The one that runs does not let itself be replaced now.
     #[error("the proxy that runs stays: {0}")]
     Refused(String),
 }
 
-/// Runs a proxy on `listener` until it has been replaced.
+/// Runs a proxy on `listener`, which somebody else holds too, so that the port never closes. If one runs already on
+/// the same places it is replaced: it stops accepting when this one is ready, and finishes its connections.
+///
+/// Done when this one has been replaced in its turn and all its connections have ended.
 ///
 /// # Errors
 /// When its files or sockets cannot be used, or the proxy that it was to replace refuses.
@@ -48,22 +51,43 @@ pub async fn run(config: Config, listener: TcpListener, places: Places) -> Resul
     LocalSet::new().run_until(serve(config, listener, places)).await
 }
 
-async fn serve(config: Config, _listener: TcpListener, places: Places) -> Result<(), RunError> {
-    let (disk, kept) = Disk::open(places.state).map_err(|e| io_error("read the gates' state", e))?;
-    let since = wall();
-    let gates = Gates::new(config.limits, kept, since.0);
-    let proxy = Rc::new(Proxy::new(config, gates, Meter::default(), disk, since));
-    let control = server::bind(&places.control).map_err(|e| io_error("open the control socket", e))?;
+async fn serve(config: Config, listener: TcpListener, places: Places) -> Result<(), RunError> {
+    listener.set_nonblocking(true).map_err(wanted("use the listening socket"))?;
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(wanted("use the listening socket"))?;
+    let room = serve::room_for_clients(config.clients);
+    let predecessor = succession::pause(&places).await?;
+    let proxy = build(config, &places, predecessor.lane())?;
+    proxy.set_junior(predecessor.runs());
+    let control = server::bind(&places.control).map_err(wanted("open the control socket"))?;
     tokio::task::spawn_local(Rc::clone(&proxy.gates).keep_time());
     tokio::task::spawn_local(Rc::clone(&proxy).keep_stored());
-    server::serve(proxy, control).await;
+    tokio::task::spawn_local(Rc::clone(&proxy.pool).keep_tidy());
+    tokio::task::spawn_local(Rc::clone(&proxy.meter).keep());
+    tokio::task::spawn_local(server::serve(Rc::clone(&proxy), control));
+    tokio::task::spawn_local(succeed(Rc::clone(&proxy), predecessor));
+    let within = serve::accept(&proxy, listener, room).await;
+    drop(tokio::time::timeout(within, proxy.clients.until_none()).await);
+    proxy.clients.close_all();
     Ok(())
 }
 
-fn io_error(wanted: &str, cause: io::Error) -> RunError {
-    RunError::Io { wanted: wanted.to_owned(), cause }
+fn build(config: Config, places: &Places, lane: Lane) -> Result<Rc<Proxy>, RunError> {
+    let (disk, kept) = Disk::open(places.state.clone()).map_err(wanted("read the gates' state"))?;
+    let meter =
+        Meter::open(&places.state.with_extension("counts"), lane).map_err(wanted("open the counters"))?;
+    let since = wall();
+    let gates = Gates::new(config.limits, kept, since.0);
+    Ok(Rc::new(Proxy::new(config, gates, meter, disk, since)))
 }
 
-fn wall() -> Wall {
-    Wall(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| Millis::from(d).0))
+/// Orders are taken when the predecessor has ended. The lock is kept for as long as this process runs.
+async fn succeed(proxy: Rc<Proxy>, predecessor: Predecessor) {
+    let _lock = predecessor.retire(proxy.config.client_idle).await;
+    proxy.meter.inherit();
+    proxy.set_junior(false);
+    std::future::pending::<()>().await;
+}
+
+pub(crate) fn wanted(wanted: &'static str) -> impl FnOnce(io::Error) -> RunError {
+    move |cause| RunError::Io { wanted, cause }
 }

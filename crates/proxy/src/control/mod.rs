@@ -10,4 +10,5 @@ mod wire;
 
 pub use client::{Client, ControlError};
 pub use gate::SlotGate;
+pub(crate) use wire::{Command, Reply};
 pub use wire::{Hello, NewSlot, SlotState, Slots};

@@ -68,7 +68,13 @@ async fn converse(proxy: &Rc<Proxy>, stream: UnixStream) -> io::Result<()> {
     let mut line = Vec::new();
     loop {
         line.clear();
-        if (&mut stream).take(LONGEST_LINE).read_until(b'\n', &mut line).await? == 0 {
+        // A caller of one that retires finds its successor behind the same socket.
+        let mut bounded = (&mut stream).take(LONGEST_LINE);
+        let n = tokio::select! {
+            n = bounded.read_until(b'\n', &mut line) => n?,
+            () = proxy.retires() => 0,
+        };
+        if n == 0 {
             return Ok(());
         }
         let reply = match serde_json::from_slice(&line) {
@@ -79,6 +85,7 @@ async fn converse(proxy: &Rc<Proxy>, stream: UnixStream) -> io::Result<()> {
                 tokio::select! {
                     reply = answer(proxy, command) => reply,
                     () = hung_up(&mut stream) => return Ok(()),
+                    () = proxy.retires() => return Ok(()),
                 }
             }
         };
@@ -269,7 +276,7 @@ async fn drained(proxy: &Rc<Proxy>, id: &InstanceId, drain: Drain) -> Result<Dra
 async fn switch(proxy: &Proxy, id: &InstanceId, to: &Upstream) -> Answer {
     own(to)?;
     let key = proxy.gates.switch(id, to).map_err(text)?;
-    proxy.pool.close_all_but(key, to.address);
+    proxy.pool.close(key);
     stored(proxy).await
 }
 

@@ -1,13 +1,16 @@
-//! What the tests share: a proxy in a folder of its own, and names.
+//! What the tests share: a proxy in a folder of its own, and names for what it is told.
 
-use everup_core::gate::{Drain, Hold, HoldLimits, Upstream};
+use everup_core::gate::{Counts, Drain, Hold, HoldLimits, Upstream};
 use everup_core::ids::{Fence, HoldId, InstanceId, Rev, StartId, Term, Zone};
-use everup_core::time::Millis;
+use everup_core::receipt::{Source, Window};
+use everup_core::seams::Gate;
+use everup_core::time::{Millis, Wall};
 use everup_proxy::control::{Client, NewSlot};
 use everup_proxy::{Config, Places, RunError, run};
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 use tokio::task::{JoinHandle, LocalSet};
 
@@ -41,8 +44,7 @@ impl Running {
     }
 
     async fn on(config: Config, listener: TcpListener, folder: TempDir) -> Self {
-        let places =
-            Places { control: folder.path().join("proxy.sock"), state: folder.path().join("proxy.json") };
+        let places = places(folder.path());
         let client = Client::new(&places.control);
         let address = listener.local_addr().unwrap();
         let task = tokio::task::spawn_local(run(config.clone(), listener.try_clone().unwrap(), places));
@@ -60,12 +62,46 @@ impl Running {
         Self::on(self.config, self.listener, self.folder).await
     }
 
+    /// A second process on the same places and the same listening socket; the first one is replaced.
+    pub(crate) fn successor(&self) -> JoinHandle<Result<(), RunError>> {
+        let places = places(self.folder.path());
+        tokio::task::spawn_local(run(self.config.clone(), self.listener.try_clone().unwrap(), places))
+    }
+
+    pub(crate) async fn counts(&self, id: &InstanceId) -> Counts {
+        self.client.gate(id.clone()).counts().await.unwrap()
+    }
+
+    /// Waits until the counts of a slot are as they should be.
+    pub(crate) async fn until(&self, id: &InstanceId, is: impl Fn(Counts) -> bool) -> Counts {
+        loop {
+            let counts = self.counts(id).await;
+            if is(counts) {
+                return counts;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// What passed since `from`.
+    pub(crate) async fn measure(&self, from: Wall) -> Source {
+        self.client.measure(Window { from, to: from + Millis::from_secs(600) }).await.unwrap()
+    }
+
     pub(crate) async fn add(&self, name: &str, upstream: Option<SocketAddr>) -> InstanceId {
         let upstream = upstream.map(|a| self::upstream(a, "first"));
         let slot = NewSlot { id: id(name), zone: Zone::new("a").unwrap(), upstream, balanced: true };
         self.client.add_slot(&slot).await.unwrap();
         id(name)
     }
+}
+
+fn places(folder: &Path) -> Places {
+    Places { control: folder.join("proxy.sock"), state: folder.join("proxy.json") }
+}
+
+pub(crate) fn now() -> Wall {
+    Wall(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as u64)
 }
 
 pub(crate) fn id(name: &str) -> InstanceId {

@@ -1,0 +1,262 @@
+//! The gates' counts: each request by its outcome, at the end of its answer, by the second.
+
+mod bucket;
+mod file;
+mod histogram;
+mod record;
+
+pub(crate) use file::Lane;
+pub(crate) use record::{Outcome, Record};
+
+use bucket::Bucket;
+use everup_core::receipt::{Percentile, Source, Window};
+use everup_core::time::{Millis, Wall};
+use file::{Header, Ring, SECONDS};
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::Notify;
+
+/// The counts are written at most so often; a crash loses that much at most, and what was pending counts as failed.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Latencies "before" are those of this span before a window.
+const BEFORE: Millis = Millis::from_secs(60);
+
+/// The counters of one proxy.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    ring: Ring,
+    lane: Lane,
+    header: Cell<Header>,
+    current: RefCell<Bucket>,
+    pending: Cell<u64>,
+    /// Since when somebody waits for an answer and none came.
+    silent: Cell<Option<Instant>>,
+    dirty: Notify,
+}
+
+/// Wall time, for people and for windows.
+pub(crate) fn wall() -> Wall {
+    Wall(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| Millis::from(d).0))
+}
+
+fn second() -> u64 {
+    wall().0 / 1_000
+}
+
+impl Meter {
+    /// Goes on counting in `path`.
+    pub(crate) fn open(path: &Path, lane: Lane) -> io::Result<Rc<Self>> {
+        let ring = Ring::open(path)?;
+        let now = second();
+        let first = Lane::ALL.iter().filter_map(|lane| ring.header(*lane)).map(|h| h.first).min();
+        let lost = ring.header(lane).map_or(0, |h| h.pending);
+        let current = ring.read(lane, now).unwrap_or_else(|| Bucket::new(now));
+        let meter = Rc::new(Self {
+            ring,
+            lane,
+            header: Cell::new(Header { first: first.unwrap_or(now), last: now, pending: 0 }),
+            current: RefCell::new(current),
+            pending: Cell::new(0),
+            silent: Cell::new(None),
+            dirty: Notify::new(),
+        });
+        meter.lost(lost);
+        meter.write();
+        Ok(meter)
+    }
+
+    /// The process that counted in the other lane has ended.
+    pub(crate) fn inherit(&self) {
+        let lane = self.lane.other();
+        let Some(header) = self.ring.header(lane).filter(|h| h.pending > 0) else { return };
+        self.lost(header.pending);
+        self.write();
+        if let Err(e) = self.ring.write_header(lane, Header { pending: 0, ..header }) {
+            tracing::warn!(
+                "cannot write the counters: {e}; what was lost with a process may be counted again"
+            );
+        }
+    }
+
+    /// What was pending when a process died has failed, and nobody knows what became of it.
+    fn lost(&self, lost: u64) {
+        self.count(|bucket| {
+            bucket.requests.total += lost;
+            bucket.requests.failed += lost;
+            bucket.requests.outcome_unknown += lost;
+        });
+    }
+
+    /// Writes what has changed, for as long as the proxy runs.
+    pub(crate) async fn keep(self: Rc<Self>) {
+        loop {
+            self.dirty.notified().await;
+            tokio::time::sleep(TICK).await;
+            self.write();
+        }
+    }
+
+    fn write(&self) {
+        let header = Header { last: second(), pending: self.pending.get(), ..self.header.get() };
+        self.header.set(header);
+        let written = self.ring.write(self.lane, &self.current.borrow());
+        if let Err(e) = written.and_then(|()| self.ring.write_header(self.lane, header)) {
+            tracing::warn!(
+                "cannot write the counters: {e}; what is measured now is lost if this process dies"
+            );
+        }
+    }
+
+    /// The bucket of this second; the one before is written first, so that nothing has to be kept.
+    fn count(&self, count: impl FnOnce(&mut Bucket)) {
+        let now = second();
+        if self.current.borrow().second != now {
+            self.write();
+            // A clock that was set back finds what it had counted before.
+            let next = self.ring.read(self.lane, now).unwrap_or_else(|| Bucket::new(now));
+            self.current.replace(next);
+        }
+        count(&mut self.current.borrow_mut());
+        self.dirty.notify_one();
+    }
+
+    fn begins(&self, now: Instant) {
+        let pending = self.pending.replace(self.pending.get() + 1);
+        if pending == 0 {
+            self.silent.set(Some(now));
+        }
+        self.dirty.notify_one();
+    }
+
+    /// A request is no longer waited for; how long nobody had been answered.
+    fn ends(&self, now: Instant) -> Duration {
+        let pending = self.pending.get() - 1;
+        self.pending.set(pending);
+        let silent = self.silent.replace((pending > 0).then_some(now));
+        silent.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
+    /// What passed in `window`.
+    pub(crate) fn measure(&self, window: Window) -> Source {
+        self.write();
+        let during = self.sum(window.from, window.to);
+        let before = self.sum(window.from - BEFORE, window.from - Millis(1_000));
+        let percentile =
+            |p| Percentile { before: before.latency.permille(p), during: during.latency.permille(p) };
+        Source {
+            requests: during.requests,
+            longest_gap_ms: during.longest_gap_ms,
+            p50_ms: percentile(500),
+            p99_ms: percentile(990),
+            held: during.held,
+            late: during.late,
+            missing: self.missing(window),
+        }
+    }
+
+    fn sum(&self, from: Wall, to: Wall) -> Bucket {
+        let last = (to.0 / 1_000).min(second());
+        let first = (from.0 / 1_000).max(last.saturating_sub(SECONDS - 1));
+        let mut sum = Bucket::default();
+        let records = (first..=last).flat_map(|second| Lane::ALL.map(|lane| self.ring.read(lane, second)));
+        records.flatten().for_each(|bucket| sum.merge(&bucket));
+        sum
+    }
+
+    /// What lies before the counting, or is overwritten. Requests that came while the process was dead are not
+    /// missing: they waited at the socket, and were counted when it was back.
+    fn missing(&self, window: Window) -> Vec<Window> {
+        let oldest = self.header.get().first.max((second() + 1).saturating_sub(SECONDS));
+        let to = Wall(oldest * 1_000);
+        let hole = window.from.0 / 1_000 < oldest;
+        hole.then(|| Window { from: window.from, to: to.min(window.to) }).into_iter().collect()
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        self.write();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use everup_core::receipt::Requests;
+
+    fn window() -> Window {
+        Window { from: wall(), to: wall() + Millis::from_secs(60) }
+    }
+
+    fn open(folder: &tempfile::TempDir) -> Rc<Meter> {
+        Meter::open(&folder.path().join("counts"), Lane::A).unwrap()
+    }
+
+    #[test]
+    fn each_outcome_is_counted_as_what_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let meter = open(&folder);
+        let window = window();
+        Record::begin(&meter).finish(Outcome::Answered);
+        Record::begin(&meter).finish(Outcome::Refused);
+        Record::begin(&meter).finish(Outcome::Failed);
+        Record::begin(&meter).finish(Outcome::Unknown);
+        Record::begin(&meter).finish(Outcome::ByDesign);
+        drop(Record::begin(&meter));
+        let mut held = Record::begin(&meter);
+        held.waits();
+        drop(held);
+        let source = meter.measure(window);
+        let expected = Requests {
+            total: 7,
+            failed: 4,
+            outcome_unknown: 1,
+            ended_by_design: 1,
+            left_while_held: 1,
+            refused: 1,
+        };
+        assert_eq!(source.requests, expected);
+        assert_eq!(source.held.count, 1);
+        assert!(source.p99_ms.during.is_some() && source.missing.is_empty());
+    }
+
+    #[test]
+    fn what_was_pending_in_a_crash_has_failed() {
+        let folder = tempfile::tempdir().unwrap();
+        let meter = open(&folder);
+        let window = window();
+        Record::begin(&meter).finish(Outcome::Answered);
+        // The process dies: nothing is closed.
+        std::mem::forget(Record::begin(&meter));
+        meter.write();
+        let requests = open(&folder).measure(window).requests;
+        assert_eq!((requests.total, requests.failed, requests.outcome_unknown), (2, 1, 1));
+        assert_eq!(open(&folder).measure(window).requests.total, 2, "counted once");
+    }
+
+    #[test]
+    fn two_processes_count_side_by_side() {
+        let folder = tempfile::tempdir().unwrap();
+        let (old, window) = (open(&folder), window());
+        let new = Meter::open(&folder.path().join("counts"), Lane::B).unwrap();
+        Record::begin(&new).finish(Outcome::Answered);
+        Record::begin(&old).finish(Outcome::Answered);
+        std::mem::forget(Record::begin(&old));
+        old.write();
+        new.inherit();
+        let requests = new.measure(window).requests;
+        assert_eq!((requests.total, requests.failed), (3, 1));
+    }
+
+    #[test]
+    fn a_time_before_the_counting_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = wall();
+        let early = Window { from: now - Millis::from_secs(100), to: now };
+        assert_eq!(open(&folder).measure(early).missing.len(), 1);
+    }
+}

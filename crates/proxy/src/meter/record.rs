@@ -1,0 +1,117 @@
+//! One request's entry in the counts: begun at its arrival, closed once, whatever happens to it.
+
+use super::Meter;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// With the app's whole answer, whatever that said.
+    Answered,
+    /// With a 503 of ours: nobody was there, or the queue was full, or it waited for too long.
+    Refused,
+    /// With a 502 or 504 of ours, or cut; the app has not acted on it, or its answer had begun.
+    Failed,
+    /// As failed, and nobody can say whether the app acted on it.
+    Unknown,
+    /// A stream or WebSocket, at a drain's deadline; or an answer that its client did not read.
+    ByDesign,
+    /// Its client left; while it waited, that is our failure.
+    Left,
+}
+
+/// A request's entry. Dropped unfinished, its client has left.
+#[derive(Debug)]
+pub(crate) struct Record {
+    meter: Rc<Meter>,
+    began: Instant,
+    waiting: bool,
+    waited: Option<Duration>,
+    late: bool,
+    stream: bool,
+    done: bool,
+}
+
+impl Record {
+    pub(crate) fn begin(meter: &Rc<Meter>) -> Self {
+        let began = Instant::now();
+        meter.begins(began);
+        let meter = Rc::clone(meter);
+        Self { meter, began, waiting: false, waited: None, late: false, stream: false, done: false }
+    }
+
+    /// It came although the balancer had said that none would.
+    pub(crate) fn is_late(&mut self) {
+        self.late = true;
+    }
+
+    /// It waits at the gates.
+    pub(crate) fn waits(&mut self) {
+        self.waiting = true;
+    }
+
+    /// It waits no more.
+    pub(crate) fn passes(&mut self) {
+        if std::mem::take(&mut self.waiting) {
+            self.waited = Some(self.began.elapsed());
+        }
+    }
+
+    /// Its answer has begun and has no foreseeable end: nobody waits for that end.
+    pub(crate) fn streams(&mut self) {
+        if !std::mem::replace(&mut self.stream, true) {
+            self.answered(Instant::now());
+        }
+    }
+
+    pub(crate) fn finish(mut self, outcome: Outcome) {
+        self.close(outcome);
+    }
+
+    fn answered(&mut self, now: Instant) {
+        let gap = u64::try_from(self.meter.ends(now).as_millis()).unwrap_or(u64::MAX);
+        self.meter.count(|bucket| bucket.longest_gap_ms = bucket.longest_gap_ms.max(gap));
+    }
+
+    fn close(&mut self, outcome: Outcome) {
+        if std::mem::replace(&mut self.done, true) {
+            return;
+        }
+        let now = Instant::now();
+        if !self.stream {
+            self.answered(now);
+        }
+        let left_while_held = outcome == Outcome::Left && self.waiting;
+        self.passes();
+        let took = now.saturating_duration_since(self.began);
+        let failed =
+            matches!(outcome, Outcome::Refused | Outcome::Failed | Outcome::Unknown) || left_while_held;
+        self.meter.count(|bucket| {
+            let requests = &mut bucket.requests;
+            requests.total += 1;
+            requests.failed += u64::from(failed);
+            requests.refused += u64::from(outcome == Outcome::Refused);
+            requests.outcome_unknown += u64::from(outcome == Outcome::Unknown);
+            requests.ended_by_design += u64::from(outcome == Outcome::ByDesign);
+            requests.left_while_held += u64::from(left_while_held);
+            bucket.late += u64::from(self.late);
+            if let Some(waited) = self.waited {
+                bucket.waited(waited);
+            }
+            if outcome == Outcome::Answered && !self.stream {
+                bucket.latency.record(took);
+            }
+        });
+        if failed {
+            // A failure must not be lost with the process that saw it.
+            self.meter.write();
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.close(Outcome::Left);
+    }
+}

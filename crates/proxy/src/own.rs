@@ -1,0 +1,96 @@
+//! Answers of our own: each says so, and why, in the header `Everup-Error`, so that nobody takes it for the app's.
+
+use crate::download::Answer;
+use bytes::Bytes;
+use everup_core::gate::machine::{Refusal, Why};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
+
+/// The header.
+pub(crate) const EVERUP_ERROR: HeaderName = HeaderName::from_static("everup-error");
+
+/// What went wrong, in a word and in a sentence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Never sent: nobody takes connections.
+    Unreachable,
+    /// Sent, and the connection ended without a byte of an answer.
+    Unknown,
+    /// What came was no HTTP, or broke off in the head.
+    BadAnswer,
+    /// Nothing came in time.
+    TimedOut,
+    /// The drain's deadline came first.
+    Drained,
+    /// The body is larger than allowed.
+    TooLarge,
+    /// A method that makes no sense here.
+    NotAProxy,
+}
+
+impl Fault {
+    const fn says(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::Unreachable => (
+                StatusCode::BAD_GATEWAY,
+                "unreachable",
+                "no instance takes connections; the request was not sent",
+            ),
+            Self::Unknown => (
+                StatusCode::BAD_GATEWAY,
+                "outcome-unknown",
+                "the app closed the connection without an answer; it may have acted on the request",
+            ),
+            Self::BadAnswer => {
+                (StatusCode::BAD_GATEWAY, "bad-answer", "the app's answer could not be understood")
+            }
+            Self::TimedOut => {
+                (StatusCode::GATEWAY_TIMEOUT, "timed-out", "the app did not begin its answer in time")
+            }
+            Self::Drained => (
+                StatusCode::BAD_GATEWAY,
+                "drained",
+                "the app had to be stopped before it answered; it may have acted on the request",
+            ),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "the body is larger than allowed"),
+            Self::NotAProxy => (StatusCode::NOT_IMPLEMENTED, "no-tunnels", "CONNECT is not served here"),
+        }
+    }
+}
+
+/// The answer for `fault`.
+pub(crate) fn fault(fault: Fault) -> Response<Answer> {
+    let (status, reason, sentence) = fault.says();
+    ours(status, reason, sentence)
+}
+
+/// 503, with when to come again.
+pub(crate) fn refused(refusal: Refusal) -> Response<Answer> {
+    let (reason, sentence) = match refusal.reason {
+        Why::Full => ("queue-full", "as many requests wait as may"),
+        Why::TooLong => ("waited-too-long", "no instance could take the request in time"),
+        Why::NoSlot => ("no-instance", "there is no instance"),
+    };
+    let mut response = ours(StatusCode::SERVICE_UNAVAILABLE, reason, sentence);
+    let seconds = refusal.retry_after.0.div_ceil(1_000).max(1);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    response
+}
+
+/// The health of the proxy itself.
+pub(crate) fn healthy() -> Response<Answer> {
+    text(StatusCode::OK, Bytes::from_static(b"ok\n"))
+}
+
+fn ours(status: StatusCode, reason: &'static str, sentence: &str) -> Response<Answer> {
+    let mut response = text(status, Bytes::from(format!("{status}: {sentence}\n")));
+    response.headers_mut().insert(EVERUP_ERROR, HeaderValue::from_static(reason));
+    response
+}
+
+fn text(status: StatusCode, body: Bytes) -> Response<Answer> {
+    let mut response = Response::new(Answer::own(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}

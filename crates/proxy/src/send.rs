@@ -1,0 +1,191 @@
+//! A request to an app, and who may send it twice.
+//!
+//! Nothing was sent: any method, over another connection, to another instance. Sent over a connection that had been
+//! used before, and not a byte of an answer: GET, HEAD and OPTIONS without a body, once, over a fresh connection.
+//! Everything else is sent once.
+
+use crate::flight::{Ending, Flight};
+use crate::gates::Entry;
+use crate::headers::is_repeatable;
+use crate::own::Fault;
+use crate::pool::Connection;
+use crate::proxy::Proxy;
+use crate::upload::{Progress, Upload};
+use everup_core::gate::machine::{Refusal, SlotKey};
+use hyper::body::{Body, Incoming};
+use hyper::client::conn::TrySendError;
+use hyper::{Request, Response};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// A request that has its answer's head.
+pub(crate) struct Sent {
+    pub(crate) response: Response<Incoming>,
+    pub(crate) flight: Flight,
+    pub(crate) connection: Connection,
+    pub(crate) upload: Rc<Progress>,
+}
+
+/// A request that has not.
+pub(crate) enum Unsent {
+    /// An answer of ours.
+    Fault(Fault),
+    /// No gate takes it any more.
+    Refused(Refusal),
+    /// Its client broke it off.
+    Left,
+}
+
+impl From<Fault> for Unsent {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// Connections that turn out to be closed before anything was sent over them; more than a full pool of them in a
+/// row, and something is wrong.
+const UNSENT: u32 = 3;
+
+enum Attempt {
+    Answered(Response<Incoming>),
+    /// Nothing was sent; here is the request again.
+    Unsent(Box<Request<Upload>>),
+    /// It was sent, and not a byte came back.
+    Silent,
+    Failed(Unsent),
+}
+
+/// Sends `request`, which takes `bytes` of memory should it have to wait again, as often as it may be sent.
+pub(crate) async fn send(
+    proxy: &Proxy,
+    mut flight: Flight,
+    mut request: Request<Upload>,
+    bytes: u64,
+) -> Result<Sent, Unsent> {
+    let repeatable = is_repeatable(request.method(), !request.body().is_end_stream());
+    let upload = request.body().progress();
+    let mut pooled = Some(repeatable);
+    for _ in 0..=UNSENT {
+        let mut connection;
+        (flight, connection) = reach(proxy, flight, pooled.take(), bytes).await?;
+        let copy = (repeatable && connection.used).then(|| copy(&request));
+        match attempt(proxy, &flight, &mut connection, request, &upload).await {
+            Attempt::Answered(response) => return Ok(Sent { response, flight, connection, upload }),
+            Attempt::Unsent(again) => request = *again,
+            Attempt::Silent => request = copy.ok_or(Fault::Unknown)?,
+            Attempt::Failed(why) => return Err(why),
+        }
+    }
+    Err(Fault::Unreachable.into())
+}
+
+/// The same request; only for one without a body.
+fn copy(request: &Request<Upload>) -> Request<Upload> {
+    let mut copy = Request::new(Upload::none());
+    copy.method_mut().clone_from(request.method());
+    copy.uri_mut().clone_from(request.uri());
+    copy.headers_mut().clone_from(request.headers());
+    copy.extensions_mut().clone_from(request.extensions());
+    copy
+}
+
+/// A connection to the app behind the gate; from the pool if `pooled` (and then for a repeatable request, or not).
+/// Where none can be had, another gate may take the request.
+async fn reach(
+    proxy: &Proxy,
+    mut flight: Flight,
+    pooled: Option<bool>,
+    bytes: u64,
+) -> Result<(Flight, Connection), Unsent> {
+    let mut tried: Vec<SlotKey> = Vec::new();
+    loop {
+        let way = flight.way();
+        if let Some(connection) = pooled.and_then(|repeatable| proxy.pool.take(way, repeatable)) {
+            return Ok((flight, connection));
+        }
+        match proxy.pool.connect(way).await {
+            Ok(connection) => {
+                flight.reached();
+                return Ok((flight, connection));
+            }
+            Err(e) => {
+                tracing::debug!("no connection to {}: {e}", way.address);
+                tried.push(way.slot);
+                flight = elsewhere(proxy, flight, &mut tried, bytes).await?;
+            }
+        }
+    }
+}
+
+async fn elsewhere(
+    proxy: &Proxy,
+    flight: Flight,
+    tried: &mut Vec<SlotKey>,
+    bytes: u64,
+) -> Result<Flight, Unsent> {
+    match proxy.gates.unreachable(flight, tried, bytes) {
+        Entry::In(flight) => Ok(flight),
+        Entry::Unreachable => Err(Fault::Unreachable.into()),
+        Entry::Refused(refusal) => Err(Unsent::Refused(refusal)),
+        Entry::Waits(waiter) => {
+            tried.clear();
+            waiter.await.map_err(Unsent::Refused)
+        }
+    }
+}
+
+async fn attempt(
+    proxy: &Proxy,
+    flight: &Flight,
+    connection: &mut Connection,
+    request: Request<Upload>,
+    upload: &Progress,
+) -> Attempt {
+    let before = connection.traffic.read();
+    let fault = tokio::select! {
+        biased;
+        answer = connection.sender.try_send_request(request) => {
+            return answer.map_or_else(|e| judge(e, connection, before, upload), Attempt::Answered);
+        }
+        () = flight.asked() => {
+            flight.ended(Ending::Cut);
+            Fault::Drained
+        }
+        () = overdue(proxy.config.answer.as_duration(), upload) => Fault::TimedOut,
+    };
+    connection.task.abort();
+    Attempt::Failed(fault.into())
+}
+
+fn judge(
+    mut error: TrySendError<Request<Upload>>,
+    connection: &Connection,
+    before: u64,
+    upload: &Progress,
+) -> Attempt {
+    if let Some(request) = error.take_message() {
+        return Attempt::Unsent(Box::new(request));
+    }
+    tracing::debug!("no answer from {}: {}", connection.way.address, error.error());
+    if upload.too_large() {
+        Attempt::Failed(Fault::TooLarge.into())
+    } else if upload.broke() {
+        Attempt::Failed(Unsent::Left)
+    } else if connection.traffic.read() == before {
+        Attempt::Silent
+    } else {
+        Attempt::Failed(Fault::BadAnswer.into())
+    }
+}
+
+/// Ends when the app has been asked, and has had the whole request or the last piece that came of it, for so long.
+async fn overdue(limit: Duration, upload: &Progress) {
+    let mut from = Instant::now();
+    loop {
+        tokio::time::sleep_until((from + limit).into()).await;
+        match upload.last() {
+            Some(later) if later > from => from = later,
+            _ => return,
+        }
+    }
+}
