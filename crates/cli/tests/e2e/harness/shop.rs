@@ -2,7 +2,6 @@
 
 use super::program::Program;
 use super::{Fleet, processes};
-use std::fmt::Write;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -161,22 +160,36 @@ fn address() -> SocketAddr {
     addresses.find(|address| TcpListener::bind(address).is_ok()).unwrap()
 }
 
-/// Limits are short, so that a test is.
+/// Limits are short, so that a test is; what the test says itself goes before.
+const LIMITS: [(&str, &str); 4] =
+    [("drain", "5s"), ("start", "20s"), ("prove", "500ms"), ("linger", "500ms")];
+
 fn settings(setup: &Setup, shop: &Shop) -> String {
     let Setup { instances, gate, deploy, hold, health } = setup;
     let (address, folder) = (shop.address, shop.path().display());
-    let mut text = String::from("application = \"shop\"\n");
-    let _ = write!(text, "[app]\nstop = \"3s\"\nenv = {{ SHOP = \"{folder}\" }}\n");
-    let _ = write!(text, "[health]\n{health}\ninterval = \"200ms\"\ndeadline = \"2s\"\n");
-    let _ = write!(text, "[listen]\naddress = \"{address}\"\n");
-    let _ = write!(
-        text,
-        "[fleet]\nmin = 1\nmax = 12\ndesired = {instances}\nzones = [\"a\", \"b\"]\ngate = \"{gate}\"\n"
-    );
-    let _ = write!(
-        text,
-        "[deploy]\ndrain = \"5s\"\nstart = \"20s\"\nprove = \"500ms\"\nlinger = \"500ms\"\n{deploy}\n"
-    );
-    let _ = write!(text, "[hold]\n{hold}\n");
-    text
+    let limits = LIMITS.into_iter().filter(|(key, _)| !deploy.contains(&format!("{key} =")));
+    let limits: String = limits.map(|(key, span)| format!("{key} = \"{span}\"\n")).collect();
+    format!(
+        "application = \"shop\"
+[app]
+stop = \"3s\"
+env = {{ SHOP = \"{folder}\" }}
+[health]
+{health}
+interval = \"200ms\"
+deadline = \"2s\"
+[listen]
+address = \"{address}\"
+[fleet]
+min = 1
+max = 12
+desired = {instances}
+zones = [\"a\", \"b\"]
+gate = \"{gate}\"
+[deploy]
+{limits}{deploy}
+[hold]
+{hold}
+"
+    )
 }
