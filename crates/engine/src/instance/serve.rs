@@ -82,7 +82,10 @@ async fn attempt<S: Seams>(
             view.staged.insert(staged);
         });
     }
-    let beside = limits.overlap && others.len() < 2;
+    // Beside an old app only where it serves: a gate that is not open has nothing to lose, and must not be opened into
+    // an old app that never came up.
+    let serves = body.view().gate == Passing::Open;
+    let beside = limits.overlap && others.len() < 2 && (others.is_empty() || serves);
     if !beside {
         stop_all(body, &others, limits).await;
     }
