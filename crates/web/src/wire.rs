@@ -115,6 +115,12 @@ pub struct VersionLine {
     pub forbidden: bool,
 }
 
+/// The kind of fault that says: the same request came before.
+pub const REPLAYED: &str = "replayed";
+
+/// The kind of fault that says: the request was meant for another instance.
+pub const NOT_FOR_ME: &str = "not-for-me";
+
 /// What an answer that is no success holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {

@@ -1,7 +1,7 @@
 //! How a call fails, by what its caller can do next.
 
 use crate::signing::BadAnswer;
-use crate::wire::Fault;
+use crate::wire::{Fault, NOT_FOR_ME, REPLAYED};
 use everup_core::ids::InstanceId;
 use everup_core::seams::PeerError;
 use everup_core::time::Millis;
@@ -93,6 +93,11 @@ impl Failure {
             Ok(Fault { differs_ms: Some(ms), .. }) => {
                 Self::Clock { address: address.to_owned(), differs: Millis(ms.unsigned_abs()) }
             }
+            // We never send the same twice, nor to another than we mean: somebody in between did. That this copy
+            // was refused says nothing of the first one.
+            Ok(fault) if [REPLAYED, NOT_FOR_ME].contains(&fault.error.as_str()) => {
+                Self::silent(address, fault.message)
+            }
             Ok(fault) => Self::Refused { status, fault: Box::new(fault) },
             Err(error) => Self::unread(address, format!("status {status}, {error}")),
         }
@@ -103,7 +108,8 @@ impl Failure {
     pub fn hint(&self) -> Option<&str> {
         match self {
             Self::Refused { fault, .. } => fault.hint.as_deref(),
-            Self::Unbelieved { why: BadAnswer::UnknownKey(_) | BadAnswer::Wrong, .. } => {
+            Self::Unbelieved { why: BadAnswer::UnknownKey(_) | BadAnswer::Wrong, .. }
+            | Self::Unbelieved { status: StatusCode::UNAUTHORIZED, .. } => {
                 Some("this machine and that agent have different keys: compare their keys.json")
             }
             Self::Silent { .. } => {
@@ -124,5 +130,24 @@ impl Failure {
                 PeerError::Refused(peer, self.to_string())
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(fault: &Fault) -> Failure {
+        Failure::refused("i1:1", StatusCode::UNAUTHORIZED, &serde_json::to_vec(fault).expect("plain data"))
+    }
+
+    #[test]
+    fn a_refusal_of_a_copy_says_nothing_of_the_request() {
+        for kind in [REPLAYED, NOT_FOR_ME] {
+            assert!(matches!(refused(&Fault::new(kind, "x")), Failure::Silent { .. }), "{kind}");
+        }
+        assert!(matches!(refused(&Fault::new("busy", "x")), Failure::Refused { .. }));
+        let clock = Fault { differs_ms: Some(-300_000), ..Fault::new("clock", "x") };
+        assert!(matches!(refused(&clock), Failure::Clock { differs: Millis(300_000), .. }));
     }
 }

@@ -3,7 +3,7 @@
 use crate::client::Failure;
 use crate::library::Unread;
 use crate::signing::Denied;
-use crate::wire::Fault;
+use crate::wire::{Fault, NOT_FOR_ME, REPLAYED};
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
@@ -101,7 +101,7 @@ impl From<Refused> for No {
         let message = refused.to_string();
         match refused {
             Refused::Busy { current, phase } => {
-                let hint = format!("follow it with `everup status --watch`, or end it: {}", current.id);
+                let hint = "follow it with `everup status --watch`, or end it with `everup abort`";
                 let mut fault = Fault::new("busy", message).hint(hint);
                 (fault.current, fault.phase) = (Some(current), Some(phase));
                 Self::new(StatusCode::CONFLICT, fault)
@@ -130,9 +130,9 @@ impl From<Denied> for No {
         let fault = |kind| Fault::new(kind, denied.to_string());
         let unauthorized = |fault| Self::new(StatusCode::UNAUTHORIZED, fault);
         match &denied {
-            Denied::Unsigned => unauthorized(
-                fault("unsigned").hint("use the everup command, or sign as RFC 9421 has it (docs/api.md)"),
-            ),
+            Denied::Unsigned => {
+                unauthorized(fault("unsigned").hint("use the everup command, or sign as RFC 9421 has it"))
+            }
             Denied::Malformed(_) | Denied::NotCovered(_) => unauthorized(fault("malformed-signature")),
             Denied::UnknownKey(_) | Denied::Wrong => {
                 unauthorized(fault("wrong-key").hint("compare the keys.json of the two machines"))
@@ -144,11 +144,11 @@ impl From<Denied> for No {
                 unauthorized(fault)
             }
             Denied::Body => unauthorized(fault("changed")),
-            Denied::Replayed => unauthorized(fault("replayed").hint("sign each request anew")),
+            Denied::Replayed => unauthorized(fault(REPLAYED).hint("sign each request anew")),
             Denied::BeforeStart => unauthorized(fault("before-start").hint("sign it again now")),
             Denied::NotForMe { .. } => Self::new(
                 StatusCode::MISDIRECTED_REQUEST,
-                fault("not-for-me").hint("its address was given to another instance: look it up again"),
+                fault(NOT_FOR_ME).hint("its address was given to another instance: look it up again"),
             ),
             Denied::NoRoom(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, fault("no-room")),
         }

@@ -2,7 +2,7 @@
 
 use super::Shared;
 use super::answer::No;
-use crate::signing::{self, FORWARDED, Key, Verified};
+use crate::signing::{Claim, Denied, FORWARDED, Key, claim_of, sign_answer, verify_request};
 use crate::wire::Fault;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
@@ -38,38 +38,41 @@ pub(super) struct Caller {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Streams;
 
+/// Why a request is not let in, and for whom the refusal is signed.
+struct Refusal {
+    no: No,
+    to: Option<Claim>,
+}
+
 /// The middleware.
 pub(super) async fn guard(State(backend): State<Shared>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
-    let (answer, key, nonce) = match admit(&backend, &parts, body).await {
-        Ok((verified, body)) => {
-            let key = backend.keyring.key_or_newest(Some(&verified.key));
-            let caller = Caller {
-                forwarded: parts.headers.contains_key(FORWARDED),
-                key: key.clone(),
-                nonce: verified.nonce.clone(),
-            };
-            parts.extensions.insert(caller);
-            (next.run(Request::from_parts(parts, Body::from(body))).await, key, Some(verified.nonce))
+    match admit(&backend, &parts, body).await {
+        Ok((claim, body)) => {
+            let key = backend.keyring.key_or_newest(Some(&claim.key));
+            let forwarded = parts.headers.contains_key(FORWARDED);
+            parts.extensions.insert(Caller { forwarded, key, nonce: claim.nonce.clone() });
+            let answer = next.run(Request::from_parts(parts, Body::from(body))).await;
+            sign(&backend, answer, &claim).await
         }
-        Err(no) => (no.into_response(), backend.keyring.newest(), signing::nonce_of(&parts)),
-    };
-    match nonce {
-        Some(nonce) => sign(&backend, answer, &key, &nonce).await,
-        // Who sent no nonce could not tell this answer from an old one: it is not signed.
-        None => answer,
+        Err(Refusal { no, to: Some(claim) }) => sign(&backend, no.into_response(), &claim).await,
+        Err(Refusal { no, to: None }) => no.into_response(),
     }
 }
 
 /// Signature, receiver, clock, body, nonce; in this order.
-async fn admit(backend: &Shared, parts: &Parts, body: Body) -> Result<(Verified, Bytes), No> {
+async fn admit(backend: &Shared, parts: &Parts, body: Body) -> Result<(Claim, Bytes), Refusal> {
     let now = (backend.clock)();
-    let verified = signing::verify_request(parts, &backend.keyring.keys(), &backend.me, now)
-        .inspect_err(|denied| tracing::warn!(path = parts.uri.path(), %denied, "a request was refused"))?;
-    let body = read(body).await?;
-    verified.body(&body)?;
-    backend.nonces.take(&verified, now)?;
-    Ok((verified, body))
+    let refuse = |denied: Denied| {
+        tracing::warn!(path = parts.uri.path(), %denied, "a request was refused");
+        Refusal { to: claim_of(parts, &denied), no: denied.into() }
+    };
+    let verified = verify_request(parts, &backend.keyring.keys(), &backend.me, now).map_err(refuse)?;
+    let claim = Claim { key: verified.key.clone(), nonce: verified.nonce.clone() };
+    let body = read(body).await.map_err(|no| Refusal { no, to: Some(claim.clone()) })?;
+    verified.body(&body).map_err(refuse)?;
+    backend.nonces.take(&verified, now).map_err(refuse)?;
+    Ok((claim, body))
 }
 
 async fn read(body: Body) -> Result<Bytes, No> {
@@ -86,14 +89,15 @@ async fn read(body: Body) -> Result<Bytes, No> {
     }
 }
 
-async fn sign(backend: &Shared, answer: Response, key: &Key, nonce: &str) -> Response {
+async fn sign(backend: &Shared, answer: Response, to: &Claim) -> Response {
+    let (key, nonce) = (backend.keyring.key_or_newest(Some(&to.key)), &to.nonce);
     let (mut parts, body) = answer.into_parts();
     let now = (backend.clock)();
     let signed = if parts.extensions.get::<Streams>().is_some() {
-        signing::sign_answer(&mut parts, None, nonce, key, now).map(|()| body)
+        sign_answer(&mut parts, None, nonce, &key, now).map(|()| body)
     } else {
         let Ok(bytes) = to_bytes(body, LARGEST_ANSWER).await else { return too_large() };
-        signing::sign_answer(&mut parts, Some(&bytes), nonce, key, now).map(|()| Body::from(bytes))
+        sign_answer(&mut parts, Some(&bytes), nonce, &key, now).map(|()| Body::from(bytes))
     };
     match signed {
         Ok(body) => Response::from_parts(parts, body),

@@ -2,7 +2,7 @@
 
 use super::Shared;
 use super::answer::{Answer, Body, No, Query};
-use crate::wire::{Fault, Greeting};
+use crate::wire::{Fault, Greeting, NOT_FOR_ME};
 use axum::Json;
 use axum::extract::State;
 use everup_core::instance::View;
@@ -28,7 +28,7 @@ pub(super) async fn order(State(backend): State<Shared>, Body(order): Body<Order
     // The signature says the same of the envelope; this says it of the letter.
     if order.to != backend.me.instance {
         let message = format!("the order is for {}, and this is {}", order.to, backend.me.instance);
-        return Err(No::new(StatusCode::MISDIRECTED_REQUEST, Fault::new("not-for-me", message)));
+        return Err(No::new(StatusCode::MISDIRECTED_REQUEST, Fault::new(NOT_FOR_ME, message)));
     }
     backend.order(order).await.map(Json)
 }

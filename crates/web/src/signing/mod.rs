@@ -22,7 +22,7 @@ pub use base::BadMessage;
 pub use digest::content_digest;
 pub use key::{Key, KeyId};
 pub use nonces::{BadNonces, Nonces, Use};
-pub use request::{Denied, Receiver, Verified, nonce_of, sign_request, verify_request};
+pub use request::{Claim, Denied, Receiver, Verified, claim_of, sign_request, verify_request};
 
 use everup_core::time::Millis;
 

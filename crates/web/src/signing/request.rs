@@ -7,9 +7,6 @@ use everup_core::time::{Millis, Wall};
 use everup_engine::identity::Identity;
 use http::request::Parts;
 
-/// Longer nonces are not echoed.
-const LONGEST_NONCE: usize = 128;
-
 /// Who receives: what `everup-to` is compared with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receiver {
@@ -99,6 +96,24 @@ pub enum Denied {
     NoRoom(String),
 }
 
+impl Denied {
+    /// Whether it is not known that the sender has a key.
+    #[must_use]
+    pub const fn is_to_a_stranger(&self) -> bool {
+        match self {
+            Self::Unsigned | Self::Malformed(_) | Self::NotCovered(_) | Self::UnknownKey(_) | Self::Wrong => {
+                true
+            }
+            Self::NotForMe { .. }
+            | Self::Clock { .. }
+            | Self::Body
+            | Self::Replayed
+            | Self::BeforeStart
+            | Self::NoRoom(_) => false,
+        }
+    }
+}
+
 /// Signs a request: sets `everup-to`, `content-digest`, `signature-input` and `signature`. The Host has to be set.
 ///
 /// # Errors
@@ -186,9 +201,23 @@ pub(super) fn seconds(at: Wall) -> i64 {
     i64::try_from(at.0 / 1_000).unwrap_or(i64::MAX)
 }
 
-/// The nonce that a request names, believed or not: so that a refusal can be tied to it.
+/// What a request says of itself: to be believed only when its signature was verified, or was refused for a reason
+/// that is found after that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The key that it names.
+    pub key: KeyId,
+    /// The nonce that it names.
+    pub nonce: String,
+}
+
+/// What a request that was refused says of itself, if its sender has a key: the refusal is signed for it. To a
+/// stranger nothing is signed, lest somebody between two agents makes one believe that it was refused.
 #[must_use]
-pub fn nonce_of(parts: &Parts) -> Option<String> {
+pub fn claim_of(parts: &Parts, denied: &Denied) -> Option<Claim> {
+    if denied.is_to_a_stranger() {
+        return None;
+    }
     let (input, _) = read(Message::Request(parts), LABEL).ok()??;
-    input.string("nonce").filter(|nonce| nonce.len() <= LONGEST_NONCE).map(str::to_owned)
+    Some(Claim { key: input.string("keyid")?.to_owned(), nonce: input.string("nonce")?.to_owned() })
 }
