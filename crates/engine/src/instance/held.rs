@@ -6,7 +6,7 @@
 use super::app::ended;
 use super::body::Body;
 use super::calls::hold_of;
-use everup_core::gate::{Hold, Idle, Pace, Passing};
+use everup_core::gate::{Counts, Hold, Idle, Pace, Passing};
 use everup_core::instance::{Goal, Phase, Problem, Running};
 use everup_core::order::Task;
 use everup_core::seams::{Clock, Gate, Runtime, Seams};
@@ -18,13 +18,15 @@ use futures_util::{FutureExt, pin_mut, select_biased};
 pub(super) async fn hold<S: Seams>(body: &Body<'_, S>, task: &Task) {
     let order = body.memory().order.filter(|order| order.task == *task);
     let Some((hold, lapse)) = order.as_ref().and_then(hold_of) else {
-        return let_go(body, "the order that began it is not known").await;
+        return let_go(body, "the order that began it is not known", None).await;
     };
     let app = body.seams.runtime().adopt().await.apps.into_iter().next();
     // Judged before the call: the gate's own count begins later.
     body.held_until.set(body.now() + lapse);
-    if let Err(error) = body.seams.gate().hold(&hold).await {
-        return let_go(body, &format!("the gate did not take it: {error}")).await;
+    if let Err(error) = body.seams.gate().hold(&hold).await
+        && !is_sealed(body).await
+    {
+        return let_go(body, &format!("the gate did not take it: {error}"), app.as_ref()).await;
     }
     body.see(|view| {
         view.phase = Phase::Held;
@@ -35,7 +37,13 @@ pub(super) async fn hold<S: Seams>(body: &Body<'_, S>, task: &Task) {
         view.waiting = Some("requests inside its app".to_owned());
     });
     let why = until_over(body, &hold, app.as_ref()).await;
-    let_go(body, &why).await;
+    let_go(body, &why, app.as_ref()).await;
+}
+
+/// A gate that is sealed already passes nothing: the seal of an app that never started again, or one that was not yet
+/// written down when the agent died.
+async fn is_sealed<S: Seams>(body: &Body<'_, S>) -> bool {
+    matches!(body.seams.gate().counts().await, Ok(Counts { passing: Passing::Sealed, .. }))
 }
 
 /// Says when nothing is inside any more; returns why the hold is over.
@@ -72,7 +80,7 @@ async fn until_idle<S: Seams>(body: &Body<'_, S>) {
 }
 
 /// Serves the old release again.
-async fn let_go<S: Seams>(body: &Body<'_, S>, why: &str) {
+async fn let_go<S: Seams>(body: &Body<'_, S>, why: &str, app: Option<&Running>) {
     // If the gate lets go by itself this changes nothing; if its clock is slower than ours it helps. Where no app
     // answers the gate stays as it was before the hold: it lapses into that by itself.
     let view = body.view();
@@ -84,7 +92,7 @@ async fn let_go<S: Seams>(body: &Body<'_, S>, why: &str) {
         view.problem = Some(problem);
         view.hold = None;
         view.idle = false;
-        view.gate = Passing::Open;
+        view.gate = if app.is_some() { Passing::Open } else { Passing::Shut };
         view.phase = Phase::Joining;
         view.waiting = None;
     });
