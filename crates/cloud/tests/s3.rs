@@ -1,6 +1,12 @@
 //! The S3 store against a real server. Its address is in `EVERUP_TEST_S3` (`cargo xtask test` starts one); the
 //! credentials are in `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, the bucket in `EVERUP_TEST_S3_BUCKET`.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test stops at the first surprise, and says why"
+)]
+
 use everup_cloud::s3::{Location, S3};
 use everup_core::seams::Store;
 use everup_release::shelf::Shelf;

@@ -1,6 +1,8 @@
 //! The folder store: the conformance suite, and what only a folder can get wrong: processes that race, are killed
 //! in the middle, stopped; disks that refuse.
 
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test stops at the first surprise; roles report")]
+
 use everup_core::seams::{Got, Store, Wrote};
 use everup_host::store::{Folder, OpenError};
 use everup_release::shelf::Shelf;

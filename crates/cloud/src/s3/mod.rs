@@ -190,6 +190,7 @@ fn etag(found: Option<String>) -> Etag {
 }
 
 /// What happened, and for the errors that a person can mend, what to do.
+#[expect(clippy::needless_pass_by_value, reason = "handed to map_err by its name")]
 fn explain(error: Error) -> String {
     let hint = match &error {
         Error::NotFound { .. } => "; the bucket has to exist",
