@@ -31,6 +31,14 @@ impl Context {
         Ok(Self { out: Out::new(global), config: global.config.clone(), here })
     }
 
+    /// The everup.toml that the command was called for.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn config_file(&self) -> Result<PathBuf, Failure> {
+        Ok(config::place(self.config.as_deref(), &self.here)?)
+    }
+
     /// The settings of the application that the command was called for.
     ///
     /// # Errors

@@ -1,8 +1,12 @@
 //! `everup demo`: the product at work on this machine.
 
-use crate::context::Context;
+use crate::context::{Context, block_on};
+use crate::demo::report::Report;
+use crate::demo::stage::Stage;
+use crate::demo::story::Teller;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::output::paint;
 
 /// Arguments of `everup demo`.
 #[derive(Debug, clap::Args)]
@@ -12,10 +16,55 @@ pub struct Args {
     pub once: bool,
 }
 
-/// Runs the command.
+/// Runs the command: sets the stage, tells the story, says what it showed, clears up.
 ///
 /// # Errors
-/// With what was wanted and what happened.
-pub fn run(_args: &Args, _context: &Context) -> Result<Exit, Failure> {
-    Err(Failure::new(Exit::Internal, "`everup demo` could not run", "it is not built yet"))
+/// When the stage cannot be set, or the story breaks off.
+pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
+    context.out.say("a fleet of 4 instances is being started in a folder of its own; Ctrl-C ends it");
+    let stage = Stage::set()?;
+    stage.up()?;
+    let played = block_on(play(&stage, args, context));
+    let down = stage.down();
+    let exit = played?;
+    down.map(|()| exit)
+}
+
+async fn play(stage: &Stage, args: &Args, context: &Context) -> Result<Exit, Failure> {
+    let mut teller = Teller::new(stage, context.out)?;
+    let told = teller.tell().await;
+    let exit = teller.report.exit();
+    if told.is_ok() {
+        ending(&teller.report, context);
+    }
+    told?;
+    if context.out.terminal && !args.once {
+        stay(stage, context).await;
+    }
+    Ok(exit)
+}
+
+fn ending(report: &Report, context: &Context) {
+    if context.out.json {
+        context.out.document(report);
+    }
+    for promise in &report.broken {
+        context.out.say(format!("{} {promise}", paint::bad("broken promise:")));
+    }
+    if report.broken.is_empty() {
+        context.out.say(format!("\n{}", paint::good("every promise was kept")));
+    }
+}
+
+/// Until Ctrl-C.
+async fn stay(stage: &Stage, context: &Context) {
+    context.out.say(format!(
+        "\nthe fleet stays up: the service is http://{}\n\
+         by hand, in another terminal:\n  cd {}\n  everup status --watch\n  everup deploy 6\n  everup rollback\n\
+         Ctrl-C ends it",
+        stage.settings.listen.address,
+        stage.folder().display()
+    ));
+    // Without a handler for Ctrl-C there is nothing to wait for.
+    let _ = tokio::signal::ctrl_c().await;
 }

@@ -4,6 +4,7 @@ use crate::context::{Context, block_on};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::follow::{Ended, Follower};
+use crate::output::Out;
 use crate::progress::{document, receipt};
 use crate::reach::{self, Reach};
 use everup_core::deployment::State;
@@ -169,17 +170,22 @@ async fn migrates(line: &VersionLine, reach: &Reach) -> Result<bool, Failure> {
 /// # Errors
 /// When nobody answers any more.
 pub async fn follow(reach: &Reach, id: &DeploymentId, context: &Context) -> Result<Exit, Failure> {
-    let mut follower = Follower::new(reach, context.out)?;
-    let ended = follower.until(|status| over(status, id)).await?;
-    match ended {
-        Ended::Left => {
-            context.out.say(format!("deployment {id} goes on; `everup status --watch` follows it"));
-            Ok(Exit::StillRunning)
-        }
-        Ended::Reached(status) => {
-            let record = finished(reach, id, *status).await?;
-            Ok(end(&record, context))
-        }
+    if let Some(record) = outcome(reach, id, context.out).await? {
+        return Ok(end(&record, context));
+    }
+    context.out.say(format!("deployment {id} goes on; `everup status --watch` follows it"));
+    Ok(Exit::StillRunning)
+}
+
+/// The record of `id` once it is over, with its receipt, or waits for a person; nothing after Ctrl-C.
+///
+/// # Errors
+/// When nobody answers any more.
+pub async fn outcome(reach: &Reach, id: &DeploymentId, out: Out) -> Result<Option<Record>, Failure> {
+    let mut follower = Follower::new(reach, out)?;
+    match follower.until(|status| over(status, id)).await? {
+        Ended::Left => Ok(None),
+        Ended::Reached(status) => finished(reach, id, *status).await.map(Some),
     }
 }
 
@@ -188,7 +194,7 @@ fn over(status: &Status, id: &DeploymentId) -> bool {
     let Some(record) = &status.record else { return false };
     if record.id != *id {
         // Another one runs already, so this one is over.
-        return record.at.0 > 0 && record.id > *id;
+        return record.id > *id;
     }
     record.state.is_final() || record.state == State::NeedsOperator
 }
@@ -202,8 +208,7 @@ async fn finished(reach: &Reach, id: &DeploymentId, status: Status) -> Result<Re
     if let Some(record) = status.record.filter(|record| record.id == *id && complete(record)) {
         return Ok(record);
     }
-    let quiet = crate::output::Out { json: false, terminal: false, width: 80, quiet: true };
-    let mut follower = Follower::new(reach, quiet)?;
+    let mut follower = Follower::new(reach, Out::QUIET)?;
     let written = |status: &Status| status.record.as_ref().is_some_and(|r| r.id != *id || complete(r));
     // A receipt that does not come is said in the last lines.
     let _ = timeout(RECEIPT, follower.until(written)).await;

@@ -1,17 +1,114 @@
-//! `everup doctor`: looks for what is wrong with this machine, the settings and the fleet.
+//! `everup doctor`: looks for what is wrong with this machine, the settings and the fleet. It changes nothing.
 
-use crate::context::Context;
+use crate::context::{Context, block_on};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::output::paint;
+use crate::reach::Reach;
+use crate::store;
+use everup_core::status::Status;
+use everup_core::words;
+use everup_host::settings::Settings;
+use everup_release::catalog;
+use everup_web::client::Client;
+use serde::Serialize;
+use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt;
 
 /// Arguments of `everup doctor`.
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
-/// Runs the command.
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Finding {
+    what: &'static str,
+    well: bool,
+    found: String,
+}
+
+impl Finding {
+    fn new(what: &'static str, result: Result<String, String>) -> Self {
+        let well = result.is_ok();
+        Self { what, well, found: result.unwrap_or_else(|problem| problem) }
+    }
+}
+
+/// Runs the command. What is wrong makes it end with 2.
 ///
 /// # Errors
-/// With what was wanted and what happened.
-pub fn run(_args: &Args, _context: &Context) -> Result<Exit, Failure> {
-    Err(Failure::new(Exit::Internal, "`everup doctor` could not run", "it is not built yet"))
+/// When the settings cannot be read.
+pub fn run(_args: &Args, context: &Context) -> Result<Exit, Failure> {
+    let settings = context.settings()?;
+    let status = status(&settings);
+    let mut findings = vec![
+        Finding::new("command", command(&settings)),
+        Finding::new("state folder", state(&settings)),
+        Finding::new("store", releases(&settings)),
+        Finding::new(
+            "fleet",
+            status.as_ref().map(fleet).unwrap_or_else(|failure| Err(failure.happened.clone())),
+        ),
+    ];
+    if status.is_err() {
+        findings.push(Finding::new("address", address(&settings)));
+    }
+    context.out.either(&findings, || text(&findings));
+    let well = findings.iter().all(|finding| finding.well);
+    Ok(if well { Exit::Done } else { Exit::BadInput })
+}
+
+fn text(findings: &[Finding]) -> String {
+    let mark = |well| if well { paint::good("ok   ") } else { paint::bad("wrong") };
+    let line = |f: &Finding| format!("{}  {:12}  {}", mark(f.well), f.what, f.found);
+    findings.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn command(settings: &Settings) -> Result<String, String> {
+    match &settings.app.command {
+        Some(command) => Ok(command.clone()),
+        None => Ok("each release has to say itself how it is started ([app] command is not set)".to_owned()),
+    }
+}
+
+fn state(settings: &Settings) -> Result<String, String> {
+    let path = settings.state.display();
+    match settings.state.metadata() {
+        Err(_) => Ok(format!("{path} does not exist yet")),
+        Ok(meta) if meta.mode() & 0o077 != 0 => Err(format!("{path} may be read by others: chmod 700 it")),
+        Ok(_) => Ok(format!("{path}, for its owner alone")),
+    }
+}
+
+fn releases(settings: &Settings) -> Result<String, String> {
+    let store = store::open(settings).map_err(|failure| failure.happened)?;
+    let unread = |error| Failure::new(Exit::Unreachable, "", error);
+    let versions = block_on(async { catalog::versions(&store).await.map_err(unread) });
+    let versions = versions.map_err(|failure| failure.happened)?;
+    Ok(format!("it answers, with {}", words::count(versions.len(), "release")))
+}
+
+fn address(settings: &Settings) -> Result<String, String> {
+    let address = settings.listen.address;
+    match TcpListener::bind(address) {
+        Ok(_) => Ok(format!("{address} is free")),
+        Err(error) => Err(format!("{address} cannot be listened on: {error}")),
+    }
+}
+
+fn status(settings: &Settings) -> Result<Status, Failure> {
+    let reach = Reach::new(settings)?;
+    block_on(reach.ask("the fleet could not be asked", async |agent: &Client| agent.status(None).await))
+}
+
+fn fleet(status: &Status) -> Result<String, String> {
+    let serving = status.instances.iter().filter(|line| line.in_service).count();
+    let told = format!("{serving} of {} in service", status.desired);
+    let ill =
+        status.instances.iter().filter_map(|line| Some(format!("{}: {}", line.id, line.problem.as_ref()?)));
+    let ill: Vec<String> = status.trouble.iter().cloned().chain(ill).collect();
+    if ill.is_empty() && serving >= status.desired as usize {
+        return Ok(told);
+    }
+    Err(format!("{told}; {}", words::list(&ill, 5)))
 }

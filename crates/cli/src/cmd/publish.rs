@@ -148,3 +148,19 @@ fn on_failure(text: &str) -> Result<OnFailure, String> {
         _ => Err("expected go-back or stop".to_owned()),
     }
 }
+
+impl Args {
+    /// The release at `path`, with what it says of itself.
+    #[must_use]
+    pub fn plain(path: &Path, version: Version) -> Self {
+        Self {
+            path: path.to_owned(),
+            version,
+            start: None,
+            migration: None,
+            migration_id: None,
+            undo: None,
+            on_failure: None,
+        }
+    }
+}

@@ -54,15 +54,23 @@ impl Broken {
     }
 }
 
+/// The file that `given` names, or the nearest one from `here` upwards.
+///
+/// # Errors
+/// When there is none.
+pub fn place(given: Option<&Path>, here: &Path) -> Result<PathBuf, ConfigError> {
+    match given {
+        Some(path) => Ok(here.join(path)),
+        None => find(here).ok_or_else(|| ConfigError::Missing(here.to_owned())),
+    }
+}
+
 /// The settings of the file that `given` names, or of the nearest one from `here` upwards.
 ///
 /// # Errors
 /// When there is none, it cannot be read, or has mistakes.
 pub fn load(given: Option<&Path>, here: &Path) -> Result<Settings, ConfigError> {
-    let path = match given {
-        Some(path) => here.join(path),
-        None => find(here).ok_or_else(|| ConfigError::Missing(here.to_owned()))?,
-    };
+    let path = place(given, here)?;
     let unreadable = |error| ConfigError::Unreadable(path.clone(), error);
     let source = std::fs::read_to_string(&path).map_err(unreadable)?;
     let root = path.parent().unwrap_or(here).canonicalize().map_err(unreadable)?;

@@ -1,5 +1,8 @@
-//! The demo: its app, its database, and the story that it tells.
+//! The demo: its app, its database, its stage, and the story that it tells.
 
 pub mod app;
 pub mod character;
 pub mod database;
+pub mod report;
+pub mod stage;
+pub mod story;

@@ -28,6 +28,9 @@ pub struct Out {
 const NARROW: usize = 80;
 
 impl Out {
+    /// Says nothing.
+    pub const QUIET: Self = Self { json: false, terminal: false, width: NARROW, quiet: true };
+
     /// As the global arguments, the environment and the terminal say.
     #[must_use]
     pub fn new(global: &Global) -> Self {

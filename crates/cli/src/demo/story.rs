@@ -1,0 +1,313 @@
+//! The story that the demo tells, a line or two each as it happens.
+
+use super::database;
+use super::report::{CoordinatorKilled, InstanceKilled, Report};
+use super::stage::Stage;
+use crate::cmd::deploy::outcome;
+use crate::exit::Exit;
+use crate::failure::{Failure, chain};
+use crate::follow::{Ended, Follower};
+use crate::load::{Load, Plan};
+use crate::output::{Out, paint};
+use crate::progress::receipt;
+use crate::reach::{self, Reach};
+use everup_core::deployment::State;
+use everup_core::ids::{DeploymentId, InstanceId, Version};
+use everup_core::policy::{Policy, Strategy};
+use everup_core::record::{Progress, Record};
+use everup_core::status::Status;
+use everup_core::time::Millis;
+use everup_core::words;
+use everup_host::local::ledger::Who;
+use everup_host::proc::{Identity, Stat, below};
+use everup_web::client::Client;
+use everup_web::wire::Deploy;
+use rustix::process::Signal;
+use std::time::{Duration, Instant};
+use tokio::time::timeout;
+
+/// Nothing in the demo takes longer.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Users are at work so long before the first deployment, so that there is a "before".
+const BEFORE: Duration = Duration::from_secs(3);
+
+/// Who tells it.
+pub struct Teller<'s> {
+    stage: &'s Stage,
+    reach: Reach,
+    out: Out,
+    /// What was shown so far.
+    pub report: Report,
+}
+
+impl<'s> Teller<'s> {
+    /// On this stage, whose fleet is up.
+    ///
+    /// # Errors
+    /// When the fleet cannot be reached.
+    pub fn new(stage: &'s Stage, out: Out) -> Result<Self, Failure> {
+        Ok(Self { stage, reach: Reach::new(&stage.settings)?, out, report: Report::default() })
+    }
+
+    /// All of it, from the first deployment to the last.
+    ///
+    /// # Errors
+    /// When something does not happen within its time; what was shown until then is in the report.
+    pub async fn tell(&mut self) -> Result<(), Failure> {
+        self.first().await?;
+        let users = self.users().await?;
+        let told = self.chapters(&users).await;
+        self.count(users);
+        told
+    }
+
+    async fn chapters(&mut self, users: &Load) -> Result<(), Failure> {
+        self.rolling(users).await?;
+        self.all_at_once(users).await?;
+        self.instance_killed(users).await?;
+        self.coordinator_killed(users).await?;
+        self.broken_release(users).await
+    }
+
+    async fn first(&mut self) -> Result<(), Failure> {
+        let id = self.begin("1", Strategy::Rolling).await?;
+        let record = self.ended(&id).await?;
+        if !matches!(record.state, State::Succeeded | State::SucceededUnproven) {
+            return Err(failed(format!("release 1 did not start: {}", record.because)));
+        }
+        let serving = self.until(|status| serving(status) == 4).await?;
+        let zones = self.stage.settings.fleet.zones.len();
+        self.say(format!(
+            "release 1 is in service on {} instances in {zones} zones",
+            serving.instances.len()
+        ));
+        Ok(())
+    }
+
+    async fn users(&mut self) -> Result<Load, Failure> {
+        let plan = Plan::mixed(self.stage.settings.listen.address);
+        let load = Load::start(plan.clone()).map_err(failed)?;
+        tokio::time::sleep(BEFORE).await;
+        if let Some(nothing) = load.tally().empty(&plan) {
+            let tally = load.end();
+            return Err(failed(nothing).details(format!("{:?}", tally.misses)));
+        }
+        self.say(format!(
+            "users are at work: {} GETs, {} POSTs and {} streams a second, and a WebSocket",
+            plan.gets + plan.slow,
+            plan.posts,
+            plan.streams
+        ));
+        Ok(load)
+    }
+
+    async fn rolling(&mut self, users: &Load) -> Result<(), Failure> {
+        self.title("release 2, one instance after the other");
+        self.deploy("2", Strategy::Rolling, State::Succeeded, users).await
+    }
+
+    async fn all_at_once(&mut self, users: &Load) -> Result<(), Failure> {
+        self.title(
+            "release 3, all at once: it migrates the database, and release 2 could not run on it any more",
+        );
+        self.deploy("3", Strategy::AllAtOnce, State::Succeeded, users).await?;
+        match database::schema(&self.stage.database()) {
+            Ok(2) => {}
+            Ok(schema) => self.report.broken(format!("the database has schema {schema} after the migration")),
+            Err(error) => self.report.broken(chain(&error)),
+        }
+        Ok(())
+    }
+
+    async fn instance_killed(&mut self, users: &Load) -> Result<(), Failure> {
+        self.title("an instance is killed: its agent, its app, all of it");
+        let status = self.until(|status| serving(status) == 4).await?;
+        let coordinator = status.coordinator.as_ref();
+        let victim = status.instances.iter().map(|line| &line.id).find(|id| Some(*id) != coordinator);
+        let victim = victim.ok_or_else(|| failed("every instance coordinates"))?.clone();
+        let ((total, failed_before), began) = (users.figures(), Instant::now());
+        let killed = self.kill(&victim, true).await?;
+        self.until(|status| serving(status) < 4).await?;
+        self.until(|status| serving(status) == 4).await?;
+        let back_ms = millis(began);
+        let (now, failed_now) = users.figures();
+        let lost = failed_now - failed_before;
+        self.say(format!(
+            "{victim} was killed ({}); all four are in service again after {}; \
+             of {} requests, the {lost} that were inside it failed",
+            words::count(killed, "process"),
+            Millis(back_ms),
+            now - total
+        ));
+        // What can have been inside one of four instances: streams, slow answers, and what had just begun.
+        if lost > 10 {
+            self.report.broken(format!("{lost} requests failed with one instance"));
+        }
+        self.report.instance_killed = Some(InstanceKilled { instance: victim, lost, back_ms });
+        Ok(())
+    }
+
+    async fn coordinator_killed(&mut self, users: &Load) -> Result<(), Failure> {
+        self.title("release 4, and in the middle of it the agent that coordinates is killed");
+        let before = users.figures();
+        let id = self.begin("4", Strategy::Rolling).await?;
+        let middle = |status: &Status| half_done(status, &id) || is_over(status, &id);
+        let status = self.until(middle).await?;
+        let victim = status.coordinator.ok_or_else(|| failed("nobody coordinates"))?;
+        self.kill(&victim, false).await?;
+        let began = Instant::now();
+        let away = |status: &Status| is_over(status, &id) || status.coordinator.as_ref() != Some(&victim);
+        let successor = self.until(away).await?.coordinator.filter(|id| *id != victim);
+        let told = match &successor {
+            Some(next) => format!("{victim} was killed; {next} took over after {}", Millis(millis(began))),
+            None => format!("{victim} was killed, came back and went on"),
+        };
+        self.say(told);
+        let record = self.ended(&id).await?;
+        self.report.coordinator_killed = Some(CoordinatorKilled { instance: victim, successor });
+        self.judge(&record, State::Succeeded, before, users);
+        Ok(())
+    }
+
+    async fn broken_release(&mut self, users: &Load) -> Result<(), Failure> {
+        self.title("release 5, which never becomes healthy");
+        self.deploy("5", Strategy::Rolling, State::RolledBack, users).await?;
+        let status = self.until(|status| serving(status) == 4).await?;
+        let elsewhere = |line: &&everup_core::status::Line| {
+            line.release.as_ref().is_none_or(|release| release.version.as_str() != "4")
+        };
+        if let Some(line) = status.instances.iter().find(elsewhere) {
+            self.report.broken(format!("{} is not on release 4 again", line.id));
+        }
+        Ok(())
+    }
+
+    /// Deploys, waits, judges.
+    async fn deploy(
+        &mut self,
+        version: &str,
+        strategy: Strategy,
+        expected: State,
+        users: &Load,
+    ) -> Result<(), Failure> {
+        let before = users.figures();
+        let id = self.begin(version, strategy).await?;
+        let record = self.ended(&id).await?;
+        self.judge(&record, expected, before, users);
+        Ok(())
+    }
+
+    fn judge(&mut self, record: &Record, expected: State, before: (u64, u64), users: &Load) {
+        let (total, failed) = users.figures();
+        let (total, failed) = (total - before.0, failed - before.1);
+        self.say(format!("{}: {}", crate::progress::frame::state(record.state), record.because));
+        for line in receipt::lines(record) {
+            self.say(line);
+        }
+        self.say(format!("  users       saw {total}, {failed} failed"));
+        if failed > 0 {
+            self.report.broken(format!(
+                "users saw {failed} failed requests while release {} was deployed",
+                record.to
+            ));
+        }
+        self.report.deployment(record, expected);
+    }
+
+    async fn begin(&self, version: &str, strategy: Strategy) -> Result<DeploymentId, Failure> {
+        let version = Version::new(version).map_err(|error| failed(chain(&error)))?;
+        let policy = Policy { strategy, ..self.stage.settings.deploy.clone() };
+        let by = reach::by();
+        let request = Deploy { idempotency: None, version, policy: Some(policy), by };
+        let wanted = format!("release {} could not be deployed", request.version);
+        let started = self.reach.ask(&wanted, async |agent: &Client| agent.deploy(&request).await).await?;
+        Ok(started.deployment)
+    }
+
+    async fn ended(&self, id: &DeploymentId) -> Result<Record, Failure> {
+        let record = timeout(PATIENCE, outcome(&self.reach, id, Out::QUIET)).await;
+        let late = |_| failed(format!("deployment {id} did not end within {} s", PATIENCE.as_secs()));
+        record.map_err(late)??.ok_or_else(interrupted)
+    }
+
+    async fn until(&self, fact: impl Fn(&Status) -> bool) -> Result<Status, Failure> {
+        let mut follower = Follower::new(&self.reach, Out::QUIET)?;
+        let late = |_| failed(format!("the fleet did not get there within {} s", PATIENCE.as_secs()));
+        match timeout(PATIENCE, follower.until(fact)).await.map_err(late)?? {
+            Ended::Reached(status) => Ok(*status),
+            Ended::Left => Err(interrupted()),
+        }
+    }
+
+    /// Kills the agent of `id`, and, if `all`, everything that it started. Says how many processes that were.
+    async fn kill(&self, id: &InstanceId, all: bool) -> Result<usize, Failure> {
+        let info = self.reach.keeper().info().await.map_err(failed)?;
+        let agent =
+            info.process(&Who::Agent(id.clone())).ok_or_else(|| failed(format!("{id} has no agent")))?;
+        let mut victims: Vec<Identity> = Identity::of(agent).into_iter().collect();
+        if all {
+            victims.extend(below(agent).iter().map(Stat::identity));
+        }
+        Ok(victims.iter().filter(|victim| victim.signal(Signal::KILL)).count())
+    }
+
+    /// The last chapter: what the users counted, and whether the app counted the same.
+    fn count(&mut self, users: Load) {
+        let tally = users.end();
+        let counted = database::counted(&self.stage.database());
+        match counted.map(|counted| tally.compare(&counted)) {
+            Ok(wrong) => wrong.into_iter().take(5).for_each(|wrong| self.report.broken(wrong)),
+            Err(error) => self.report.broken(chain(&error)),
+        }
+        self.title("what the users counted");
+        for (kind, count) in &tally.kinds {
+            let design = match count.ended_by_design {
+                0 => String::new(),
+                n => format!(", {n} ended by design"),
+            };
+            let (total, failed, longest) = (count.total, count.failed, Millis(count.longest_ms));
+            self.say(format!("{kind:11} {total}, {failed} failed{design}, the longest {longest}"));
+        }
+        self.say(format!("each of the {} answered POSTs is in the database", tally.answered.len()));
+        tally
+            .misses
+            .iter()
+            .take(10)
+            .for_each(|miss| self.say(format!("failed: {}: {}", miss.kind, miss.reason)));
+        self.report.users = Some(tally);
+    }
+
+    fn title(&self, text: &str) {
+        self.out.say(format!("\n{}", paint::bold(text)));
+    }
+
+    fn say(&self, text: impl AsRef<str>) {
+        self.out.say(format!("  {}", text.as_ref()));
+    }
+}
+
+fn serving(status: &Status) -> usize {
+    status.instances.iter().filter(|line| line.in_service).count()
+}
+
+fn is_over(status: &Status, id: &DeploymentId) -> bool {
+    status.record.as_ref().is_some_and(|record| record.id == *id && record.state.is_final())
+}
+
+/// One instance is on the new release, and the others are not.
+fn half_done(status: &Status, id: &DeploymentId) -> bool {
+    let Some(record) = status.record.as_ref().filter(|record| record.id == *id) else { return false };
+    record.state == State::Rolling && record.instances.values().any(|entry| entry.progress == Progress::Done)
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+fn failed(happened: impl std::fmt::Display) -> Failure {
+    Failure::new(Exit::Internal, "the demo could not go on", happened)
+}
+
+fn interrupted() -> Failure {
+    Failure::new(Exit::StillRunning, "the demo was ended", "Ctrl-C")
+}

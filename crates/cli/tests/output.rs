@@ -1,0 +1,198 @@
+//! What a person sees of a fleet, on narrow and on wide terminals, and where there is none.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use everup_cli::progress::{document, event, frame, receipt};
+use everup_core::deployment::State;
+use everup_core::head::Request;
+use everup_core::ids::{DeploymentId, Environment, InstanceId, Term, Version, WriteId, Zone};
+use everup_core::instance::{Phase, Problem};
+use everup_core::policy::Policy;
+use everup_core::receipt::{Held, Percentile, Receipt, Requests, Source, Sources};
+use everup_core::record::Record;
+use everup_core::release::{Digest, ReleaseRef};
+use everup_core::status::{Line, Status};
+use everup_core::time::{Millis, Wall};
+use snapbox::str;
+
+fn release(version: &str) -> ReleaseRef {
+    ReleaseRef { version: Version::new(version).unwrap(), manifest: Digest::new("0".repeat(64)).unwrap() }
+}
+
+fn record() -> Record {
+    let request = Request {
+        to: release("2026.11.2"),
+        policy: Policy::default(),
+        by: "anna".into(),
+        at: Wall(1_000_000),
+        from: Some(release("2026.11.1")),
+        idempotency: None,
+        migration: None,
+    };
+    let (environment, id) = (Environment::new("production").unwrap(), DeploymentId::new("d-7").unwrap());
+    let mut record = Record::first(&environment, &id, Term(3), &request, WriteId::new("w").unwrap());
+    record.state = State::Rolling;
+    record.because = "1 of 3 instances is on release 2026.11.2".into();
+    record.waiting = vec!["i2 drains: 3 requests are in flight, at most 24 s more".into()];
+    record
+}
+
+fn line(id: &str, zone: &str, version: &str, phase: Phase) -> Line {
+    Line {
+        id: InstanceId::new(id).unwrap(),
+        zone: Zone::new(zone).unwrap(),
+        address: "127.0.0.1:20000".into(),
+        phase: Some(phase),
+        release: Some(release(version)),
+        in_service: phase == Phase::Serving,
+        waiting: None,
+        problem: None,
+    }
+}
+
+fn status() -> Status {
+    let mut leaving = line("i2", "b", "2026.11.1", Phase::Leaving);
+    leaving.waiting = Some("3 requests are in flight, at most 24 s more".into());
+    let mut ill = line("i3", "a", "2026.11.1", Phase::Ill);
+    let reason = "GET /healthz on 127.0.0.1:20009 answered 500 Internal Server Error: no database";
+    ill.problem = Some(Problem::new("health check", reason));
+    Status {
+        seq: 1,
+        instance: InstanceId::new("i1").unwrap(),
+        environment: Environment::new("production").unwrap(),
+        coordinator: Some(InstanceId::new("i1").unwrap()),
+        head: None,
+        record: Some(record()),
+        desired: 3,
+        instances: vec![line("i1", "a", "2026.11.2", Phase::Serving), leaving, ill],
+        trouble: None,
+    }
+}
+
+fn plain(lines: &[String]) -> String {
+    anstream::adapter::strip_str(&lines.join("\n")).to_string()
+}
+
+#[test]
+fn a_status_on_80_columns() {
+    let text = plain(&frame::lines(&status(), Wall(1_012_000), 80));
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    snapbox::assert_data_eq!(text, str![[r#"
+production: 1 of 3 in service, i1 coordinates
+rolling: release 2026.11.1 to release 2026.11.2, rolling, by anna, for 12 s of …
+  1 of 3 instances is on release 2026.11.2
+  waiting: i2 drains: 3 requests are in flight, at most 24 s more
+
+INSTANCE  ZONE  RELEASE    PHASE    SERVICE  REASON
+i1        a     2026.11.2  serving  in
+i2        b     2026.11.1  leaving  out      3 requests are in flight, at most …
+i3        a     2026.11.1  ill      out      health check: GET /healthz on 127.…
+"#]]);
+}
+
+#[test]
+fn a_status_on_200_columns() {
+    let text = plain(&frame::lines(&status(), Wall(1_012_000), 200));
+    snapbox::assert_data_eq!(text, str![[r#"
+production: 1 of 3 in service, i1 coordinates
+rolling: release 2026.11.1 to release 2026.11.2, rolling, by anna, for 12 s of at most 1 h
+  1 of 3 instances is on release 2026.11.2
+  waiting: i2 drains: 3 requests are in flight, at most 24 s more
+
+INSTANCE  ZONE  RELEASE    PHASE    SERVICE  REASON
+i1        a     2026.11.2  serving  in
+i2        b     2026.11.1  leaving  out      3 requests are in flight, at most 24 s more
+i3        a     2026.11.1  ill      out      health check: GET /healthz on 127.0.0.1:20009 answered 500 Internal Server Error: no database
+"#]]);
+}
+
+#[test]
+fn elsewhere_each_change_is_one_line() {
+    let before = status();
+    let mut now = status();
+    now.seq = 2;
+    now.instances[1] = line("i2", "b", "2026.11.2", Phase::Serving);
+    now.instances.remove(2);
+    now.coordinator = Some(InstanceId::new("i2").unwrap());
+    let record = now.record.as_mut().unwrap();
+    record.because = "2 of 3 instances are on release 2026.11.2".into();
+    record.waiting.clear();
+    let events = event::between(Some(&before), &now);
+    let lines: Vec<String> = events.iter().map(ToString::to_string).collect();
+    snapbox::assert_data_eq!(plain(&lines), str![[r#"
+i2 coordinates
+rolling: 2 of 3 instances are on release 2026.11.2
+i2: serving, release 2026.11.2, in service
+i3: gone
+"#]]);
+    let json: Vec<String> = events.iter().map(|event| serde_json::to_string(event).unwrap()).collect();
+    snapbox::assert_data_eq!(json.join("\n"), str![[r#"
+{"event":"coordinator","coordinator":"i2"}
+{"event":"state","deployment":"d-7","state":"rolling","because":"2 of 3 instances are on release 2026.11.2"}
+{"event":"instance","instance":"i2","phase":"serving","release":"2026.11.2","in_service":true,"waiting":null,"problem":null}
+{"event":"gone","instance":"i3"}
+"#]]);
+    assert_eq!(event::between(Some(&now), &now), []);
+}
+
+fn receipt() -> Receipt {
+    let requests = Requests { total: 1_204, ..Requests::default() };
+    let source = Source { requests, longest_gap_ms: 31, ..Source::default() };
+    let sources = Sources::from([("gates".to_owned(), source.clone()), ("prober".to_owned(), source)]);
+    Receipt {
+        verdict: Receipt::verdict(&sources),
+        requests,
+        held: Held { count: 12, longest_ms: 1_480 },
+        longest_gap_ms: 31,
+        p99_ms: Percentile { before: Some(12), during: Some(15) },
+        lowest_in_service: 2,
+        duration_ms: 14_200,
+        phases: vec![("staging".into(), Millis(200)), ("rolling".into(), Millis(14_000))],
+        bytes: Some((1_200, 34_000_000)),
+        sources,
+    }
+}
+
+#[test]
+fn a_deployment_ends_with_its_receipt() {
+    let mut record = record();
+    record.state = State::Succeeded;
+    record.receipt = Some(receipt());
+    snapbox::assert_data_eq!(plain(&receipt::lines(&record)), str![[r#"
+receipt of d-7: not one request failed
+  requests    1204, 0 failed
+  held        12 for at most 1.4 s
+  longest gap 31 ms
+  p99         12 ms before, 15 ms during
+  in service  never fewer than 2
+  took        14.2 s
+              staging 200 ms, rolling 14 s
+  downloaded  1 kB of 34.0 MB
+  gates       saw 1204, 0 failed, longest gap 31 ms
+  prober      saw 1204, 0 failed, longest gap 31 ms
+"#]]);
+    let document = document::of(&record);
+    let field = |name: &str| document.get(name).unwrap().clone();
+    for name in ["id", "strategy", "from", "to", "state", "p99_ms", "lowest_in_service", "duration_ms"] {
+        assert!(!field(name).is_null(), "{name}: {document}");
+    }
+    assert_eq!((&field("requests")["total"], &field("held")["longest_ms"]), (&1_204.into(), &1_480.into()));
+}
+
+#[test]
+fn what_the_process_says_follows_from_state_and_verdict() {
+    let exit = |state: State, change: fn(&mut Receipt)| {
+        let mut record = record();
+        let mut receipt = receipt();
+        change(&mut receipt);
+        receipt.verdict = Receipt::verdict(&receipt.sources);
+        (record.state, record.receipt) = (state, Some(receipt));
+        document::exit(&record).code()
+    };
+    let kept: fn(&mut Receipt) = |_| {};
+    assert_eq!(exit(State::Succeeded, kept), 0);
+    assert_eq!(exit(State::Succeeded, |r| r.sources.values_mut().for_each(|s| s.requests.failed = 1)), 10);
+    assert_eq!(exit(State::Succeeded, |r| r.sources.clear()), 6);
+    assert_eq!(exit(State::RolledBack, kept), 3);
+    assert_eq!(exit(State::Failed, kept), 4);
+    assert_eq!(exit(State::NeedsOperator, kept), 5);
+}
