@@ -16,6 +16,7 @@ pub mod reach;
 pub mod store;
 pub mod view;
 pub mod websocket;
+pub mod wire_up;
 
 use args::{Args, Command};
 use clap::Parser;

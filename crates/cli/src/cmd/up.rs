@@ -1,17 +1,128 @@
 //! `everup up`: the fleet on this machine.
 
-use crate::context::Context;
+use crate::context::{Context, block_on};
 use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::failure::{Failure, chain};
+use crate::wire_up::house::{Ourselves, program};
+use crate::wire_up::places::Places;
+use crate::wire_up::ready::{self, Ready};
+use everup_core::seams::Clock;
+use everup_host::clock::TokioClock;
+use everup_host::local::keeper::{KeepError, Keeping};
+use everup_host::local::lock::LockError;
+use everup_host::local::{self, files};
+use everup_host::settings::Settings;
+use everup_web::keyring::Keyring;
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use tokio::task::spawn_local;
 
 /// Arguments of `everup up`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Run it in the background, and return when it is in service
+    #[arg(long)]
+    pub detach: bool,
+    /// Is the one in the background
+    #[arg(long, hide = true, conflicts_with = "detach")]
+    pub background: bool,
+}
+
+/// What a keeper in the background writes once the fleet is in service; what follows is for the person.
+const READY: &str = "ready";
 
 /// Runs the command.
 ///
 /// # Errors
-/// With what was wanted and what happened.
-pub fn run(_args: &Args, _context: &Context) -> Result<Exit, Failure> {
-    Err(Failure::new(Exit::Internal, "`everup up` could not run", "it is not built yet"))
+/// When another keeper has the fleet, the port is taken, or a file cannot be used.
+pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
+    let settings = context.settings()?;
+    if args.detach {
+        return detach(&settings, context);
+    }
+    if args.background {
+        local::own_session();
+    }
+    block_on(keep(&settings, args.background, context))?;
+    Ok(Exit::Done)
+}
+
+async fn keep(settings: &Settings, background: bool, context: &Context) -> Result<(), Failure> {
+    let places = Places::of(settings);
+    let house = Ourselves::new(settings);
+    let keeping = Keeping::take(settings.clone(), house, TokioClock::start()).map_err(|e| failure(&e))?;
+    Keyring::open_or_create(&places.keys()).map_err(|error| failed(chain(&error)))?;
+    files::replace(&places.settings(), settings).map_err(|error| failed(chain(&error)))?;
+    let (said, out) = (settings.clone(), context.out);
+    spawn_local(async move {
+        let ready = ready::wait(&said).await;
+        if background {
+            out.data(READY);
+        } else {
+            out.say(greeting(&said, &ready, "Ctrl-C ends the fleet; a second one kills it"));
+        }
+    });
+    if !background {
+        context.out.say(format!("starting {} of {}", settings.environment, settings.application));
+    }
+    keeping.run().await.map_err(|error| failure(&error))
+}
+
+/// Starts this program again in the background, and waits until it says that the fleet is in service.
+fn detach(settings: &Settings, context: &Context) -> Result<Exit, Failure> {
+    let places = Places::of(settings);
+    local::prepare(settings).map_err(|error| failed(chain(&error)))?;
+    let log = files::log(&places.keeper_log(), settings.log.size).map_err(|error| failed(chain(&error)))?;
+    let mut command = Command::new(program());
+    command.args(["--verbose", "up", "--background"]);
+    command.args(context.config.iter().flat_map(|path| [OsStr::new("--config"), path.as_os_str()]));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::from(log));
+    let mut child = command.spawn().map_err(failed)?;
+    let lines = child.stdout.take().map(|out| BufReader::new(out).lines());
+    let ready = lines.into_iter().flatten().map_while(Result::ok).any(|line| line == READY);
+    if !ready {
+        let status = child.wait().map_err(failed)?;
+        let tail = std::fs::read_to_string(places.keeper_log()).unwrap_or_default();
+        let last: Vec<&str> = tail.lines().rev().take(6).collect();
+        let details = last.into_iter().rev().collect::<Vec<_>>().join("\n");
+        return Err(failed(format!("the keeper ended ({status})")).details(details));
+    }
+    let ready = block_on(async { Ok(ready::wait(settings).await) })?;
+    context.out.say(greeting(settings, &ready, "`everup down` ends the fleet"));
+    Ok(Exit::Done)
+}
+
+/// Where everything is, and what to do next.
+fn greeting(settings: &Settings, ready: &Ready, end: &str) -> String {
+    let api = ready.api.as_ref().map(|api| format!("the API      http://{api}\n")).unwrap_or_default();
+    let next = match &ready.release {
+        Some(release) => {
+            format!("release {release} is in service on {} of {}\n", ready.in_service, ready.instances)
+        }
+        None => "nothing is deployed yet: `everup publish FOLDER --version 1`, then `everup deploy 1`\n"
+            .to_owned(),
+    };
+    format!("the service  http://{}\n{api}{next}{end}", settings.listen.address)
+}
+
+fn failed(happened: impl std::fmt::Display) -> Failure {
+    Failure::new(Exit::Internal, "the fleet could not be kept", happened)
+}
+
+fn failure(error: &KeepError) -> Failure {
+    let failure = |exit| Failure::new(exit, "the fleet could not be kept", chain(error));
+    match error {
+        KeepError::Lock(LockError::Held(holder)) => {
+            let since = TokioClock::start().wall().since(holder.since);
+            let failure = failure(Exit::Busy);
+            let happened = format!("{}, for {since}", failure.happened);
+            Failure { happened, ..failure }.hint("`everup status` shows it, `everup down` ends it")
+        }
+        KeepError::Lock(_) => failure(Exit::Busy),
+        KeepError::Listen(_) => {
+            failure(Exit::BadInput).hint("`[listen] address` in everup.toml says where the service is")
+        }
+        KeepError::File(_) | KeepError::System(_) => failure(Exit::Internal),
+    }
 }

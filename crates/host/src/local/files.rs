@@ -29,7 +29,10 @@ impl FileError {
 }
 
 /// Replaces `path`: whoever reads sees the old document or the new one, never a part.
-pub(super) fn replace(path: &Path, document: &impl Serialize) -> Result<(), FileError> {
+///
+/// # Errors
+/// When it cannot be written; what was there before is unchanged.
+pub fn replace(path: &Path, document: &impl Serialize) -> Result<(), FileError> {
     let bytes =
         serde_json::to_vec(document).map_err(io::Error::from).map_err(FileError::at("write", path))?;
     disk::atomic_write(path, &bytes).map_err(io::Error::other).map_err(FileError::at("write", path))
@@ -47,7 +50,10 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, FileEr
 }
 
 /// Makes a folder that only its owner may enter.
-pub(super) fn folder(path: &Path) -> Result<(), FileError> {
+///
+/// # Errors
+/// When it cannot be made.
+pub fn folder(path: &Path) -> Result<(), FileError> {
     let make = || -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o700))
@@ -56,7 +62,10 @@ pub(super) fn folder(path: &Path) -> Result<(), FileError> {
 }
 
 /// A log for a child's own words, appended to; begun anew when it is larger than `limit`, with one old one kept.
-pub(super) fn log(path: &Path, limit: u64) -> Result<File, FileError> {
+///
+/// # Errors
+/// When it cannot be opened or rotated.
+pub fn log(path: &Path, limit: u64) -> Result<File, FileError> {
     if fs::metadata(path).is_ok_and(|file| file.len() > limit) {
         fs::rename(path, path.with_extension("log.1")).map_err(FileError::at("rotate", path))?;
     }

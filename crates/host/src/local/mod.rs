@@ -6,7 +6,7 @@
 
 mod children;
 pub mod client;
-mod files;
+pub mod files;
 pub mod house;
 pub mod keeper;
 pub mod ledger;
@@ -18,3 +18,22 @@ mod retry;
 mod server;
 pub mod sockets;
 pub mod wire;
+
+use crate::settings::Settings;
+
+/// Makes the folders of a fleet, which only its user may enter.
+///
+/// # Errors
+/// When one cannot be made.
+pub fn prepare(settings: &Settings) -> Result<(), files::FileError> {
+    for folder in [&settings.state, &settings.run(), &settings.state.join("instances")] {
+        files::folder(folder)?;
+    }
+    Ok(())
+}
+
+/// Makes this process a session of its own: a terminal's signals, and its end, do not reach it. One that leads a
+/// process group already cannot, and need not.
+pub fn own_session() {
+    let _ = rustix::process::setsid();
+}

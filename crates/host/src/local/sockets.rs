@@ -7,11 +7,12 @@ use super::ledger::Who;
 use super::owner;
 use crate::proc::Identity;
 use rustix::net::listen;
+use rustix::net::sockopt::socket_acceptconn;
 use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 /// So many connections may wait for the one who accepts; the kernel's own limit (`net.core.somaxconn`) is below.
 const BACKLOG: i32 = 4_096;
@@ -83,6 +84,18 @@ impl Sockets {
 
     pub(super) fn close(&mut self, who: &Who) {
         self.0.remove(who);
+    }
+}
+
+/// The socket that this process was given as descriptor 0, which stays open: by it a later keeper finds the socket.
+///
+/// # Errors
+/// When descriptor 0 is no socket that listens.
+pub fn inherited() -> io::Result<TcpListener> {
+    let descriptor = io::stdin().as_fd().try_clone_to_owned()?;
+    match socket_acceptconn(&descriptor)? {
+        true => Ok(TcpListener::from(descriptor)),
+        false => Err(io::ErrorKind::NotConnected.into()),
     }
 }
 

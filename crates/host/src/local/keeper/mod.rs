@@ -14,6 +14,7 @@ use super::house::House;
 use super::ledger::{FORM, Ledger};
 use super::lock::{Lock, LockError};
 use super::plan::{Plan, Present, Step, Wanted, plan};
+use super::prepare;
 use super::server::{self, Asked, Desk};
 use super::sockets::{ListenError, Sockets};
 use super::wire::{Answer, Fleet};
@@ -101,9 +102,7 @@ impl<H: House + 'static, C: Clock> Keeping<H, C> {
     /// When another keeper has it, a file cannot be used, or the service's port is taken.
     pub fn take(settings: Settings, house: H, clock: C) -> Result<Self, KeepError> {
         let run = settings.run();
-        for folder in [&settings.state, &run, &settings.state.join("instances")] {
-            files::folder(folder)?;
-        }
+        prepare(&settings)?;
         let lock = Lock::take(&run.join("keeper.lock"), clock.wall())?;
         raise_limits();
         let ledger = adopt::load(&settings)?;

@@ -1,0 +1,96 @@
+//! When a fleet that is being started is ready: its agents answer, and what is wanted is in service.
+
+use super::fleet::Sight;
+use super::places::Places;
+use crate::store;
+use everup_core::fleet::Members;
+use everup_core::head::{Head, head_key};
+use everup_core::release::ReleaseRef;
+use everup_core::seams::{Got, Store};
+use everup_host::local::client::Keeper;
+use everup_host::settings::Settings;
+use everup_proxy::control::Client;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// An agent that does not answer within this is asked again.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two questions to an agent that hung up: it has just died, and is being started again.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What there is once the fleet is ready.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ready {
+    /// The API of one of the agents.
+    pub api: Option<String>,
+    /// The release that is wanted, if one was ever deployed.
+    pub release: Option<ReleaseRef>,
+    /// How many instances there are.
+    pub instances: usize,
+    /// How many of them the balancer sends to.
+    pub in_service: usize,
+}
+
+/// Waits until every agent answers, and, if a release is wanted, until the balancer sends to at least one instance
+/// or its start has had its time.
+pub async fn wait(settings: &Settings) -> Ready {
+    let places = Places::of(settings);
+    let (fleet, following) = Sight::follow(Keeper::at(&places.run()), Client::new(places.balancer().control));
+    let ready = async {
+        let members = fleet.until(|members| members.members.len() >= members.desired as usize).await;
+        for member in members.members.values() {
+            answers(&member.address).await;
+        }
+        let release = wanted(settings).await;
+        let members = match &release {
+            Some(_) => {
+                let limit = settings.deploy.start.as_duration();
+                tokio::time::timeout(limit, fleet.until(all_serve)).await.unwrap_or(members)
+            }
+            None => members,
+        };
+        describe(&members, release)
+    };
+    tokio::select! {
+        ready = ready => ready,
+        () = following => Ready::default(),
+    }
+}
+
+fn all_serve(members: &Members) -> bool {
+    members.members.values().all(|member| member.balanced || member.terminating)
+}
+
+fn describe(members: &Members, release: Option<ReleaseRef>) -> Ready {
+    Ready {
+        api: members.members.values().next().map(|member| member.address.clone()),
+        release,
+        instances: members.members.len(),
+        in_service: members.members.values().filter(|member| member.balanced).count(),
+    }
+}
+
+/// Waits until the agent at `address` answers. Its socket takes connections before it runs: so the wait is for the
+/// answer, and nobody polls.
+async fn answers(address: &str) {
+    while tokio::time::timeout(PATIENCE, healthz(address)).await.is_ok_and(|answer| answer.is_err()) {
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn healthz(address: &str) -> std::io::Result<()> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    stream.read_u8().await.map(drop)
+}
+
+/// The release that newcomers take.
+async fn wanted(settings: &Settings) -> Option<ReleaseRef> {
+    let store = store::open(settings).ok()?;
+    match store.get(&head_key(&settings.environment), None).await {
+        Ok(Got::Found { body, .. }) => serde_json::from_slice::<Head>(&body).ok()?.newcomers,
+        _ => None,
+    }
+}

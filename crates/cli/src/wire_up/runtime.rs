@@ -1,0 +1,48 @@
+//! An instance's app as processes of this machine, as the settings have it.
+
+use super::house::program;
+use super::places::Places;
+use everup_core::ids::{InstanceId, Zone};
+use everup_core::release::{Command, ReleaseRef};
+use everup_host::local::ports::Block;
+use everup_host::runtime::{ProcessRuntime, Releases, Setup};
+use everup_host::settings::Settings;
+use everup_host::stage;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// The runtime of one instance.
+#[must_use]
+pub(super) fn of(settings: &Settings, id: &InstanceId, zone: &Zone, block: Block) -> ProcessRuntime {
+    let places = Places::of(settings);
+    let setup = Setup {
+        minder: vec![program().into(), "minder".into()],
+        folder: places.instance(id),
+        instance: id.clone(),
+        zone: zone.clone(),
+        environment: settings.environment.clone(),
+        ports: [block.app_a().port(), block.app_b().port()],
+        app: settings.app.clone(),
+        health: settings.health.clone(),
+        log: settings.log.clone(),
+    };
+    ProcessRuntime::new(setup, Box::new(OnDisk(places.releases())))
+}
+
+/// Releases as they are staged on this machine, started by the instance's own command.
+struct OnDisk(PathBuf);
+
+impl Releases for OnDisk {
+    fn folder(&self, release: &ReleaseRef) -> PathBuf {
+        stage::folder(&self.0, release)
+    }
+
+    fn command(&self, _release: &ReleaseRef) -> Option<Command> {
+        None
+    }
+
+    fn env(&self, release: &ReleaseRef) -> BTreeMap<String, String> {
+        let folder = stage::configuration(&self.0, release);
+        folder.map(|folder| ("EVERUP_CONFIG".to_owned(), folder.display().to_string())).into_iter().collect()
+    }
+}
