@@ -206,6 +206,9 @@ pub struct Entry {
     pub steady: bool,
     /// What is wrong with it.
     pub problem: Option<Problem>,
+    /// The deployment's counted time when its running app was first seen to fail its checks.
+    #[serde(default)]
+    pub ill_since: Option<Millis>,
 }
 
 /// What was granted to an instance.

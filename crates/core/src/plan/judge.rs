@@ -9,6 +9,9 @@ use crate::record::{Entry, Grant, Progress};
 use crate::release::ReleaseRef;
 use crate::time::Millis;
 
+/// Three failed checks, a second apart, make an app ill; and a message has to come.
+const SHARED_WITHIN: Millis = Millis(5_000);
+
 impl Planner<'_> {
     /// Writes down who is new, and who is gone because the fleet says so.
     pub(super) fn meet(&mut self) {
@@ -29,6 +32,7 @@ impl Planner<'_> {
                 touched: false,
                 steady: false,
                 problem: None,
+                ill_since: None,
             };
             self.next.instances.insert(id.clone(), entry);
         }
@@ -107,6 +111,7 @@ impl Planner<'_> {
         let progress = if back { Progress::Back } else { Progress::Done };
         let entry = self.entry(id);
         entry.steady = view.steady;
+        entry.ill_since = None;
         if entry.progress != progress {
             entry.progress = progress;
             entry.problem = None;
@@ -139,16 +144,28 @@ impl Planner<'_> {
             if staging { problem.check.starts_with("stage") } else { view.phase == Phase::Ill }
         };
         if let Some(problem) = view.problem.clone().filter(meant) {
-            if !self.is_excused() {
+            let dead = staging || !view.running;
+            if !self.is_excused() && (dead || self.is_ill_for_long(id)) {
                 self.fail(id, problem);
             }
             return;
+        }
+        if entry.ill_since.is_some() {
+            self.entry(id).ill_since = None;
         }
         let limit = if staging { self.next.policy.stage } else { self.patience() };
         if self.facts.elapsed.0.saturating_sub(grant.at.0) > limit.0 {
             let what = format!("did not finish within {limit}; it is {:?} now", view.phase).to_lowercase();
             self.fail(id, Problem::new("time limit", what));
         }
+    }
+
+    /// Whether a running app has failed its checks for so long that the others would have been seen to fail theirs, too,
+    /// if it were not the release's doing: everybody is checked at other moments.
+    fn is_ill_for_long(&mut self, id: &InstanceId) -> bool {
+        let now = self.facts.elapsed;
+        let since = *self.entry(id).ill_since.get_or_insert(now);
+        now.0.saturating_sub(since.0) >= SHARED_WITHIN.0
     }
 
     /// A failure that all share is not the release's: nobody is judged while it lasts, nor until everybody had the time
