@@ -81,8 +81,9 @@ async fn converse(proxy: &Rc<Proxy>, stream: UnixStream) -> io::Result<()> {
             Err(e) => Reply::Refused(format!("not a command that this proxy knows: {e}")),
             Ok(command) => {
                 handing.note(&command);
-                // Who hangs up waits no more.
+                // Who hangs up waits no more; but what was asked is begun first, in any case.
                 tokio::select! {
+                    biased;
                     reply = answer(proxy, command) => reply,
                     () = hung_up(&mut stream) => return Ok(()),
                     () = proxy.retires() => return Ok(()),

@@ -85,7 +85,7 @@ impl Running {
 
     /// What passed since `from`.
     pub(crate) async fn measure(&self, from: Wall) -> Source {
-        self.client.measure(Window { from, to: from + Millis::from_secs(600) }).await.unwrap()
+        self.client.measure(window(from)).await.unwrap()
     }
 
     pub(crate) async fn add(&self, name: &str, upstream: Option<SocketAddr>) -> InstanceId {
@@ -98,6 +98,10 @@ impl Running {
 
 fn places(folder: &Path) -> Places {
     Places { control: folder.join("proxy.sock"), state: folder.join("proxy.json") }
+}
+
+pub(crate) fn window(from: Wall) -> Window {
+    Window { from, to: from + Millis::from_secs(600) }
 }
 
 pub(crate) fn now() -> Wall {
