@@ -11,7 +11,7 @@ pub const CHUNK: usize = 4 << 20;
 pub trait Shelf: Store {
     /// Stores the file `from` under `key`, durably: whole or not at all. What was there is replaced.
     async fn put(&self, key: &str, from: &Path) -> Result<(), StoreError>;
-    /// Up to `length` bytes of `key` from `offset` on, fewer only at its end; `None` if there is no such object.
+    /// Up to `length` bytes of `key` from `offset` on, none only at its end; `None` if there is no such object.
     async fn read(&self, key: &str, offset: u64, length: usize) -> Result<Option<Vec<u8>>, StoreError>;
     /// How many bytes `key` has; `None` if there is no such object.
     async fn size(&self, key: &str) -> Result<Option<u64>, StoreError>;
@@ -20,7 +20,7 @@ pub trait Shelf: Store {
 }
 
 /// One of two stores, chosen by the settings.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Either<A, B> {
     /// The first.
     Left(A),

@@ -13,7 +13,10 @@ pub(super) struct WatchBoard(watch::Sender<Arc<Status>>);
 impl WatchBoard {
     /// An empty board, and the end that shows it.
     #[must_use]
-    pub(super) fn new(instance: InstanceId, environment: Environment) -> (Self, watch::Receiver<Arc<Status>>) {
+    pub(super) fn new(
+        instance: InstanceId,
+        environment: Environment,
+    ) -> (Self, watch::Receiver<Arc<Status>>) {
         let empty = Status {
             seq: 0,
             instance,

@@ -2,10 +2,13 @@
 //! ask: its questions would only wait at a shut gate, and be counted as failed.
 
 use super::fleet::Sight;
+use everup_core::fleet::Members;
 use everup_core::ids::InstanceId;
 use everup_core::receipt::{Source, Window};
 use everup_core::status::Status;
+use everup_core::time::Wall;
 use everup_engine::prober::Samples;
+use everup_host::clock::wall_now;
 use everup_host::settings::{Check, Settings};
 use everup_web::clock::system;
 use everup_web::peers::HttpPeers;
@@ -19,6 +22,8 @@ use tokio::sync::watch;
 pub(super) struct Probing {
     target: Target,
     prober: Arc<OnceLock<Prober>>,
+    /// When the service began, if it did under this agent's eyes.
+    first: Arc<OnceLock<Wall>>,
 }
 
 impl Probing {
@@ -31,7 +36,7 @@ impl Probing {
         };
         let target =
             Target::new(address.clone(), host.unwrap_or(&address), path).map_err(|e| e.to_string())?;
-        Ok(Self { target, prober: Arc::default() })
+        Ok(Self { target, prober: Arc::default(), first: Arc::default() })
     }
 
     /// Asks, from when the balancer sends to an instance for the first time until `stop` becomes true.
@@ -41,7 +46,10 @@ impl Probing {
         status: watch::Receiver<Arc<Status>>,
         stop: watch::Receiver<bool>,
     ) {
-        sight.until(|members| members.members.values().any(|member| member.balanced)).await;
+        if !serves(&sight.until(|_| true).await) {
+            sight.until(serves).await;
+            self.first.get_or_init(wall_now);
+        }
         let prober = self.prober.get_or_init(|| Prober::new(self.target.clone(), system()));
         prober.run(status, stop).await;
     }
@@ -54,13 +62,20 @@ impl Probing {
         }
     }
 
-    /// What this prober and those of `others` saw of `window`, together.
+    /// What this prober and those of `others` saw of `window`, together; of a window in which the service began, from
+    /// then on.
     pub(super) async fn gather(&self, others: &[InstanceId], peers: &HttpPeers, window: Window) -> Source {
+        let from = self.first.get().map_or(window.from, |first| window.from.max(*first));
+        let window = Window { from: from.min(window.to), ..window };
         match self.prober.get() {
             Some(prober) => gather(prober, others, peers, window).await,
             None => Source { missing: vec![window], ..Source::default() },
         }
     }
+}
+
+fn serves(members: &Members) -> bool {
+    members.members.values().any(|member| member.balanced)
 }
 
 /// Where one connects to what listens on `address`: "any" is no address of anybody.
