@@ -1,0 +1,358 @@
+//! Releases on disk: several agents at once, crashes, damage, pruning.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test stops at the first surprise")]
+
+use everup_core::ids::{Environment, Version};
+use everup_core::release::ReleaseRef;
+use everup_core::seams::{Etag, Got, Stage, Store, StoreError, Wrote};
+use everup_core::time::Wall;
+use everup_host::stage::{self, Fetched, Releases};
+use everup_host::store::Folder;
+use everup_release::layout::{folder_name, manifest_key, part_key};
+use everup_release::pack::{Draft, pack};
+use everup_release::publish::publish;
+use everup_release::shelf::Shelf;
+use std::cell::Cell;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
+use std::time::Duration;
+
+fn run<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+}
+
+/// A machine: a store, and a folder of releases.
+struct Machine {
+    home: tempfile::TempDir,
+}
+
+impl Machine {
+    fn new() -> Self {
+        Self { home: tempfile::tempdir().unwrap() }
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.home.path().join(path)
+    }
+
+    fn store(&self) -> Folder {
+        Folder::open(&self.at("store")).unwrap()
+    }
+
+    fn agent(&self) -> Releases<Slow> {
+        agent(self.home.path())
+    }
+
+    /// Publishes a release of three files, one of them `size` bytes long, with a configuration for production.
+    fn publish(&self, version: &str, size: usize) -> ReleaseRef {
+        let source = self.at("source");
+        let _ = fs::remove_dir_all(&source);
+        fs::create_dir_all(source.join("bin")).unwrap();
+        fs::write(source.join("version"), version).unwrap();
+        fs::write(source.join("bin/run"), "#!/bin/sh\n").unwrap();
+        fs::write(source.join("large"), noise(size)).unwrap();
+        fs::create_dir_all(self.at("production")).unwrap();
+        fs::write(self.at("production/app.conf"), version).unwrap();
+        let mut draft = Draft::new(Version::new(version).unwrap(), Wall(1_000));
+        draft.configurations.insert(Environment::new("production").unwrap(), self.at("production"));
+        let packed = pack(&source, draft, self.home.path()).unwrap();
+        run(publish(&self.store(), &packed)).unwrap().release().clone()
+    }
+
+    fn folder(&self, release: &ReleaseRef) -> PathBuf {
+        stage::folder(&self.at("releases"), release)
+    }
+
+    /// What of `release` there is, beside the locks.
+    fn left(&self, release: &ReleaseRef) -> Vec<String> {
+        let name = folder_name(release);
+        let mut left: Vec<String> = [self.at("releases"), self.at("releases/.beside")]
+            .iter()
+            .flat_map(|folder| fs::read_dir(folder).unwrap())
+            .map(|item| item.unwrap().file_name().into_string().unwrap())
+            .filter(|file| file.starts_with(&name) && !file.ends_with(".lock") && !file.ends_with(".pin"))
+            .collect();
+        left.sort();
+        left
+    }
+}
+
+fn agent(home: &Path) -> Releases<Slow> {
+    slow_agent(home, u64::MAX).0
+}
+
+/// An agent whose store stops to answer after so many bytes, and how many that are.
+fn slow_agent(home: &Path, stop_after: u64) -> (Releases<Slow>, Rc<Cell<u64>>) {
+    let stop_after = Rc::new(Cell::new(stop_after));
+    let store = Folder::open(&home.join("store")).unwrap();
+    let store = Slow { store, read: Rc::default(), stop_after: Rc::clone(&stop_after) };
+    let environment = Environment::new("production").unwrap();
+    (Releases::open(&home.join("releases"), environment, store).unwrap(), stop_after)
+}
+
+/// Bytes that cannot be packed.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    };
+    std::iter::repeat_with(next).take(length).collect()
+}
+
+/// The store, which answers in small pieces, and no more after so many bytes of archives.
+#[derive(Debug, Clone)]
+struct Slow {
+    store: Folder,
+    read: Rc<Cell<u64>>,
+    stop_after: Rc<Cell<u64>>,
+}
+
+const PIECE: usize = 16 << 10;
+
+impl Store for Slow {
+    async fn get(&self, key: &str, unless: Option<&Etag>) -> Result<Got, StoreError> {
+        self.store.get(key, unless).await
+    }
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        self.store.list(prefix).await
+    }
+    async fn create(&self, key: &str, body: Vec<u8>) -> Result<Wrote, StoreError> {
+        self.store.create(key, body).await
+    }
+    async fn replace(&self, key: &str, etag: &Etag, body: Vec<u8>) -> Result<Wrote, StoreError> {
+        self.store.replace(key, etag, body).await
+    }
+}
+
+impl Shelf for Slow {
+    async fn put(&self, key: &str, from: &Path) -> Result<(), StoreError> {
+        self.store.put(key, from).await
+    }
+    async fn read(&self, key: &str, offset: u64, length: usize) -> Result<Option<Vec<u8>>, StoreError> {
+        if self.read.get() > self.stop_after.get() {
+            println!("stuck");
+            std::future::pending::<()>().await;
+        }
+        let read = self.store.read(key, offset, length.min(PIECE)).await?;
+        self.read.set(self.read.get() + read.as_ref().map_or(0, |bytes| bytes.len() as u64));
+        Ok(read)
+    }
+    async fn size(&self, key: &str) -> Result<Option<u64>, StoreError> {
+        self.store.size(key).await
+    }
+    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.store.delete(key).await
+    }
+}
+
+#[test]
+fn a_release_is_staged_verified_and_not_fetched_again() {
+    let machine = Machine::new();
+    let release = machine.publish("7", 300_000);
+    let agent = machine.agent();
+    run(async {
+        assert!(agent.verify(&release).await.unwrap_err().reason.contains("not complete"));
+        agent.ensure(&release).await.unwrap();
+        let Fetched { bytes, of } = agent.fetched().unwrap();
+        assert!(bytes > 300_000 && of > 300_000, "{bytes} of {of}");
+        agent.ensure(&release).await.unwrap();
+        agent.verify(&release).await.unwrap();
+        assert_eq!(agent.manifest(&release).await.unwrap().version, release.version);
+    });
+    assert_eq!(fs::read_to_string(machine.folder(&release).join("version")).unwrap(), "7");
+    let config = stage::configuration(&machine.at("releases"), &release).unwrap();
+    assert_eq!(fs::read_to_string(config.join("app.conf")).unwrap(), "7");
+    // Another agent, later, while the store is away.
+    fs::remove_dir_all(machine.at("store")).unwrap();
+    let other = machine.agent();
+    run(async {
+        other.ensure(&release).await.unwrap();
+        other.verify(&release).await.unwrap();
+        assert_eq!(other.manifest(&release).await.unwrap().version, release.version);
+        assert_eq!(other.fetched(), None);
+    });
+}
+
+#[test]
+fn agents_that_want_one_release_at_once_fetch_it_once() {
+    let machine = Machine::new();
+    let release = machine.publish("7", 300_000);
+    let agents: Vec<_> = (0..4).map(|_| machine.agent()).collect();
+    run(futures(agents.iter().map(|agent| async { agent.ensure(&release).await.unwrap() })));
+    assert_eq!(agents.iter().filter(|agent| agent.fetched().is_some()).count(), 1);
+    run(agents[3].verify(&release)).unwrap();
+}
+
+/// Waits for all of them, which run at once.
+async fn futures(all: impl Iterator<Item = impl Future<Output = ()>>) {
+    let mut waiting: Vec<_> = all.map(Box::pin).collect();
+    std::future::poll_fn(|context| {
+        waiting.retain_mut(|one| one.as_mut().poll(context).is_pending());
+        if waiting.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+}
+
+/// This test binary again, running `role` (an ignored test of this file) at `home`.
+fn spawn(role: &str, home: &Path, release: &ReleaseRef, stop_after: u64) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args([role, "--exact", "--ignored", "--nocapture"])
+        .env("EVERUP_TEST_HOME", home)
+        .env("EVERUP_TEST_RELEASE", format!("{} {}", release.version, release.manifest))
+        .env("EVERUP_TEST_STOP", stop_after.to_string())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+#[ignore = "a role: run by other tests of this file"]
+fn role_ensure() {
+    let Some(home) = std::env::var_os("EVERUP_TEST_HOME") else { return };
+    let release = std::env::var("EVERUP_TEST_RELEASE").unwrap();
+    let (version, manifest) = release.split_once(' ').unwrap();
+    let release = ReleaseRef {
+        version: Version::new(version).unwrap(),
+        manifest: everup_core::release::Digest::new(manifest).unwrap(),
+    };
+    let stop_after = std::env::var("EVERUP_TEST_STOP").unwrap().parse().unwrap();
+    let (agent, _) = slow_agent(Path::new(&home), stop_after);
+    run(async {
+        agent.ensure(&release).await.unwrap();
+        agent.verify(&release).await.unwrap();
+    });
+}
+
+#[test]
+fn processes_that_want_one_release_at_once_all_get_it() {
+    let machine = Machine::new();
+    let release = machine.publish("7", 300_000);
+    let children: Vec<Child> =
+        (0..4).map(|_| spawn("role_ensure", machine.home.path(), &release, u64::MAX)).collect();
+    for child in children {
+        assert!(child.wait_with_output().unwrap().status.success());
+    }
+}
+
+#[test]
+fn an_agent_that_is_killed_leaves_nothing_that_looks_complete() {
+    let machine = Machine::new();
+    let release = machine.publish("7", 300_000);
+    let part = machine.at(&format!("releases/.beside/{}.part", folder_name(&release)));
+    let mut child = spawn("role_ensure", machine.home.path(), &release, 100_000);
+    let lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+    assert!(lines.map_while(Result::ok).any(|line| line.contains("stuck")), "it ended before it was killed");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(part.exists(), "it was killed in the middle");
+    assert!(!machine.folder(&release).exists());
+    let agent = machine.agent();
+    assert!(!part.exists(), "the next start cleans up");
+    run(async {
+        agent.ensure(&release).await.unwrap();
+        agent.verify(&release).await.unwrap();
+    });
+}
+
+#[test]
+fn a_staging_that_is_dropped_cleans_up_and_can_be_repeated() {
+    let machine = Machine::new();
+    let release = machine.publish("7", 300_000);
+    let (agent, stop_after) = slow_agent(machine.home.path(), 100_000);
+    run(async {
+        let dropped = tokio::time::timeout(Duration::from_secs(1), agent.ensure(&release)).await;
+        assert!(dropped.is_err(), "it ended before it was dropped");
+        stop_after.set(u64::MAX);
+        agent.ensure(&release).await.unwrap();
+        agent.verify(&release).await.unwrap();
+    });
+    let name = folder_name(&release);
+    assert_eq!(
+        machine.left(&release),
+        [name.clone(), format!("{name}.config"), format!("{name}.config.zip"), format!("{name}.json")]
+    );
+}
+
+#[test]
+fn a_changed_archive_is_refused_and_nothing_appears() {
+    let machine = Machine::new();
+    let release = machine.publish("7", 300_000);
+    let agent = machine.agent();
+    let manifest = run(agent.manifest(&release)).unwrap();
+    let path = machine.at("store").join(part_key(&release.version, &manifest.archive));
+    let mut archive = fs::read(&path).unwrap();
+    archive[150_000] ^= 1;
+    fs::write(&path, archive).unwrap();
+    let problem = run(agent.ensure(&release)).unwrap_err();
+    assert_eq!(problem.check, "stage");
+    assert!(problem.reason.contains("\"large\" has other bytes"), "{problem}");
+    assert!(!machine.folder(&release).exists());
+    fs::remove_file(path).unwrap();
+    let problem = run(agent.ensure(&release)).unwrap_err();
+    assert!(problem.reason.contains("publish the release again"), "{problem}");
+}
+
+#[test]
+fn a_manifest_that_was_replaced_is_refused() {
+    let machine = Machine::new();
+    let (seven, eight) = (machine.publish("7", 10), machine.publish("8", 10));
+    let at = |release: &ReleaseRef| machine.at("store").join(manifest_key(&release.version));
+    fs::copy(at(&eight), at(&seven)).unwrap();
+    let problem = run(machine.agent().ensure(&seven)).unwrap_err();
+    assert!(problem.reason.contains("not the one that was chosen"), "{problem}");
+}
+
+#[test]
+fn a_damaged_release_is_found_and_made_anew() {
+    let machine = Machine::new();
+    let release = machine.publish("7", 10);
+    let agent = machine.agent();
+    run(async {
+        agent.ensure(&release).await.unwrap();
+        for damaged in [machine.folder(&release).join("bin/run"), machine.folder(&release).join("large")] {
+            fs::write(&damaged, "damaged").unwrap();
+            let problem = agent.verify(&release).await.unwrap_err();
+            assert!(problem.reason.contains("has other bytes"), "{problem}");
+            agent.ensure(&release).await.unwrap();
+            agent.verify(&release).await.unwrap();
+        }
+        let config = stage::configuration(&machine.at("releases"), &release).unwrap();
+        fs::write(config.join("app.conf"), "damaged").unwrap();
+        assert!(agent.verify(&release).await.unwrap_err().reason.contains("app.conf"));
+        agent.ensure(&release).await.unwrap();
+        agent.verify(&release).await.unwrap();
+    });
+}
+
+#[test]
+fn what_a_process_has_open_or_another_agent_counts_on_is_not_pruned() {
+    let machine = Machine::new();
+    let releases: Vec<ReleaseRef> = (1..=5).map(|n| machine.publish(&n.to_string(), 10)).collect();
+    let [one, two, three, four, five] = &releases[..] else { panic!() };
+    let (agent, other) = (machine.agent(), machine.agent());
+    let mut app = Command::new("sleep");
+    run(async {
+        for release in &releases {
+            agent.ensure(release).await.unwrap();
+        }
+        other.ensure(two).await.unwrap();
+        let mut app = app.arg("600").current_dir(machine.folder(one)).spawn().unwrap();
+        agent.prune(&[five.clone(), four.clone()]).await;
+        let there = |release| machine.folder(release).is_dir();
+        assert!(there(one), "an app runs in it");
+        assert!(there(two), "the other agent has it staged");
+        assert!(there(four) && there(five), "they are to be kept");
+        assert_eq!(machine.left(three), Vec::<String>::new());
+        app.kill().unwrap();
+        app.wait().unwrap();
+        drop(other);
+        agent.prune(&[five.clone()]).await;
+        assert!(!there(one) && !there(two) && !there(four) && there(five));
+        agent.ensure(one).await.unwrap();
+        agent.verify(one).await.unwrap();
+    });
+}
