@@ -96,10 +96,8 @@ fn skip_escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
         Some('[') => {
             chars.find(|c| ('\u{40}'..='\u{7e}').contains(c));
         }
-        Some(']') => {
-            if chars.find(|c| matches!(c, '\u{7}' | '\u{1b}')) == Some('\u{1b}') {
-                chars.next_if_eq(&'\\');
-            }
+        Some(']') if chars.find(|c| matches!(c, '\u{7}' | '\u{1b}')) == Some('\u{1b}') => {
+            chars.next_if_eq(&'\\');
         }
         _ => {}
     }

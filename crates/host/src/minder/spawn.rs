@@ -1,5 +1,6 @@
 //! Runs the command: its environment, its user, its output.
 
+use super::watch::unblocked;
 use super::{Charge, MARK};
 use nix::unistd::User;
 use std::io::{self, PipeReader};
@@ -14,8 +15,8 @@ pub(super) fn spawn(charge: &Charge) -> Result<(Child, PipeReader), String> {
     let mut command = command(charge)?;
     command.stdin(Stdio::null()).stdout(writer).stderr(copy);
     let folder = charge.folder.display();
-    let child =
-        command.spawn().map_err(|error| cannot(&format!("/bin/sh cannot be run in {folder}"), error))?;
+    let spawned = unblocked(|| command.spawn()).and_then(|spawned| spawned);
+    let child = spawned.map_err(|error| cannot(&format!("/bin/sh cannot be run in {folder}"), error))?;
     spare_the_minder(child.id());
     Ok((child, reader))
 }

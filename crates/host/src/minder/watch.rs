@@ -21,14 +21,24 @@ const NAMED: usize = 20;
 /// to one that we had already looked at.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// The signals that wake a minder instead of ending it. Before any thread is started, so that all block them.
+/// The signals that wake a minder instead of ending it.
+fn ours() -> SigSet {
+    [Name::SIGCHLD, Name::SIGTERM, Name::SIGINT, Name::SIGHUP].into_iter().collect()
+}
+
+/// Blocks our signals, before any thread is started, so that all block them; they are read from what is returned.
 pub(super) fn signals() -> io::Result<SignalFd> {
-    let mut set = SigSet::empty();
-    for signal in [Name::SIGCHLD, Name::SIGTERM, Name::SIGINT, Name::SIGHUP] {
-        set.add(signal);
-    }
-    set.thread_block()?;
-    Ok(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
+    ours().thread_block()?;
+    Ok(SignalFd::with_flags(&ours(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
+}
+
+/// Does something while this thread blocks nothing: what is spawned has our mask, and an app that blocks TERM could
+/// not be stopped. A TERM that comes in this moment ends the minder, which is told as what it is.
+pub(super) fn unblocked<T>(spawn: impl FnOnce() -> T) -> io::Result<T> {
+    ours().thread_unblock()?;
+    let spawned = spawn();
+    ours().thread_block()?;
+    Ok(spawned)
 }
 
 /// How far the end of an app is.

@@ -17,7 +17,7 @@ const NAMED: usize = 20;
 /// Waits until `process` has ended.
 pub(crate) async fn ended(process: &Identity) -> io::Result<()> {
     let Some(fd) = process.open() else { return Ok(()) };
-    let _guard = AsyncFd::with_interest(fd, Interest::READABLE)?.readable().await?;
+    let _guard = AsyncFd::register_with_interest(fd, Interest::READABLE)?.readable().await?;
     Ok(())
 }
 

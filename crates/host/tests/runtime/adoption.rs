@@ -1,0 +1,94 @@
+//! Agents come and go; apps stay, and strangers are left alone.
+
+use crate::world::*;
+use everup_core::instance::{Found, Slot};
+use everup_core::seams::Runtime;
+use everup_core::time::Millis;
+use everup_host::minder::State;
+use everup_host::proc::Identity;
+use rustix::process::Signal;
+use std::process::{Command, Stdio};
+
+#[tokio::test]
+async fn a_new_agent_finds_the_app_and_sees_how_it_ends() {
+    let world = World::new("python3 app.py & echo $! > $EVERUP_DATA/server; wait; echo 'the end'; exit 4");
+    let running = world.start_healthy(&world.runtime()).await;
+    let runtime = world.runtime();
+    assert_eq!(runtime.adopt().await, Found { apps: vec![running.clone()] });
+    healthy(&runtime, &running).await;
+    let server = Identity::of(world.read("server").trim().parse().unwrap()).unwrap();
+    server.signal(Signal::KILL);
+    let exit = soon(runtime.exited(&running)).await;
+    assert_eq!((exit.how.as_str(), exit.log.last().unwrap().as_str()), ("exit status 4", "the end"));
+    assert_eq!(runtime.adopt().await, Found::default());
+}
+
+#[tokio::test]
+async fn an_app_whose_minder_is_killed_is_one_failure_and_can_be_started_again() {
+    let world = World::new("setsid sh -c 'exec python3 app.py' & wait");
+    let runtime = world.runtime();
+    let running = world.start_healthy(&runtime).await;
+    world.minder().signal(Signal::KILL);
+    let exit = soon(runtime.exited(&running)).await;
+    assert_eq!(exit.how, "its minder was killed");
+    assert!(exit.killed.iter().any(|name| name.contains("python3")), "{exit:?}");
+    assert_eq!((processes(&running), runtime.adopt().await), (vec![], Found::default()));
+    assert_eq!(soon(runtime.exited(&running)).await, exit, "told once, and the same again");
+    let again = world.start_healthy(&runtime).await;
+    runtime.stop(&again, Millis::from_secs(20)).await;
+}
+
+#[tokio::test]
+async fn what_lost_its_minder_while_no_agent_ran_is_ended_by_the_next_one() {
+    let world = World::server();
+    let running = world.start_healthy(&world.runtime()).await;
+    let minder = world.minder();
+    minder.signal(Signal::KILL);
+    until(|| (!minder.lives()).then_some(())).await;
+    let runtime = world.runtime();
+    assert_eq!(soon(runtime.adopt()).await, Found::default());
+    assert_eq!(processes(&running), []);
+}
+
+#[tokio::test]
+async fn strangers_are_neither_adopted_nor_signalled() {
+    let world = World::server();
+    let runtime = world.runtime();
+    let running = world.start_healthy(&runtime).await;
+    runtime.stop(&running, Millis::from_secs(20)).await;
+    let mut stranger = Command::new("setsid").arg("cat").stdin(Stdio::piped()).spawn().unwrap();
+    let identity = Identity::of(stranger.id()).unwrap();
+    let path = world.setup.state_of(Slot::A);
+    let earlier = Identity { started: identity.started - 1, ..identity.clone() };
+    let rebooted = Identity { boot: "0".repeat(36), ..identity.clone() };
+    for forged in [identity.clone(), earlier, rebooted] {
+        let state = State::read(&path).unwrap();
+        State { minder: forged.clone(), child: Some(forged), ended: None, ..state }.write(&path).unwrap();
+        let runtime = world.runtime();
+        assert_eq!(soon(runtime.adopt()).await, Found::default());
+        soon(runtime.stop(&running, Millis::ZERO)).await;
+        soon(runtime.exited(&running)).await;
+        assert!(runtime.check(&running).await.is_err());
+        assert!(identity.lives(), "a stranger was ended");
+    }
+    let again = world.start_healthy(&runtime).await;
+    runtime.stop(&again, Millis::from_secs(20)).await;
+    assert!(identity.lives());
+    drop(stranger.stdin.take());
+    stranger.wait().unwrap();
+}
+
+#[tokio::test]
+async fn a_place_has_one_minder() {
+    let world = World::server();
+    let runtime = world.runtime();
+    let first = world.start_healthy(&runtime).await;
+    // Another start in the same slot: the earlier one ends first.
+    let second = world.start_healthy(&runtime).await;
+    assert_eq!(processes(&first), []);
+    assert_eq!(runtime.adopt().await, Found { apps: vec![second.clone()] });
+    let exit = runtime.stop(&first, Millis::ZERO).await;
+    assert_eq!(exit.how, "was not there", "the order is not for the one that runs now");
+    healthy(&runtime, &second).await;
+    runtime.stop(&second, Millis::from_secs(20)).await;
+}

@@ -1,0 +1,10 @@
+//! The process runtime and its minders, with real processes.
+#![expect(clippy::unwrap_used, reason = "what a test's own helpers cannot do is the test's failure")]
+
+mod adoption;
+mod apps;
+mod checks;
+mod logs;
+mod migrations;
+mod stops;
+mod world;
