@@ -53,7 +53,7 @@ pub(crate) async fn accept(proxy: &Rc<Proxy>, listener: TcpListener, room: usize
                         if proxy.clients.count() >= room {
                             proxy.clients.close_idlest();
                         }
-                        begin(proxy, stream, proxy.clients.opened(peer.ip().to_canonical()));
+                        begin(proxy, stream, &proxy.clients.opened(peer.ip().to_canonical()));
                     }
                     Err(e) => {
                         complaints.note(&e);
@@ -79,8 +79,8 @@ impl Complaints {
     }
 }
 
-fn begin(proxy: &Rc<Proxy>, stream: TcpStream, client: Rc<Client>) {
-    let task = tokio::task::spawn_local(serve(Rc::clone(proxy), stream, Rc::clone(&client)));
+fn begin(proxy: &Rc<Proxy>, stream: TcpStream, client: &Rc<Client>) {
+    let task = tokio::task::spawn_local(serve(Rc::clone(proxy), stream, Rc::clone(client)));
     client.served_by(task.abort_handle());
 }
 

@@ -256,7 +256,7 @@ impl Door {
         };
         self.fence = hold.fence;
         self.hold = Some(Living { id: hold.id.clone(), until: now + hold.lapse, shut });
-        Ok(self.become_(Passing::Held))
+        Ok(self.turn_to(Passing::Held))
     }
 
     pub(super) fn seal(&mut self, now: Mono, id: Option<&HoldId>) -> Result<(), NotHolding> {
@@ -324,11 +324,11 @@ impl Door {
             }
             Pace::Growing { .. } => {}
         }
-        Ok(self.become_(Passing::Open))
+        Ok(self.turn_to(Passing::Open))
     }
 
     /// Changes state by order; a drain that was on its way is taken back.
-    fn become_(&mut self, passing: Passing) -> Option<Turn> {
+    fn turn_to(&mut self, passing: Passing) -> Option<Turn> {
         self.passing = passing;
         self.leaving.take().map(|_| Turn::TakenBack)
     }

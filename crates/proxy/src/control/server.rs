@@ -171,7 +171,10 @@ async fn carry_out(proxy: &Rc<Proxy>, command: Command) -> Answer {
         Command::Release { id, pace } => release(proxy, &id, pace).await,
         Command::Counts { id } => value(gates.counts(&id).map_err(text)?),
         Command::HandOver => value(proxy.pause().map_err(text)?),
-        Command::HandedOver { within } => value(proxy.retire(within)),
+        Command::HandedOver { within } => {
+            proxy.retire(within);
+            value(())
+        }
     }
 }
 
@@ -179,7 +182,8 @@ fn value(value: impl Serialize) -> Answer {
     serde_json::to_value(value).map_err(text)
 }
 
-fn text(error: impl ToString) -> String {
+#[expect(clippy::needless_pass_by_value, reason = "the form that map_err takes")]
+fn text<E: ToString>(error: E) -> String {
     error.to_string()
 }
 

@@ -1,4 +1,5 @@
 //! The proxy against real sockets: apps on hyper behind it, and clients that count every answer and repeat nothing.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod app;
 mod balance;
@@ -6,7 +7,9 @@ mod client;
 mod control;
 mod drain;
 mod hold;
+mod http2;
 mod plain;
 mod retry;
 mod succession;
+mod upload;
 mod world;
