@@ -17,7 +17,12 @@ const NAMED: usize = 20;
 /// Waits until `process` has ended.
 pub(crate) async fn ended(process: &Identity) -> io::Result<()> {
     let Some(fd) = process.open() else { return Ok(()) };
-    let _guard = AsyncFd::register_with_interest(fd, Interest::READABLE)?.readable().await?;
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe; an OwnedFd keeps its descriptor open, which is what that asks for"
+    )]
+    let fd = AsyncFd::with_interest(fd, Interest::READABLE)?;
+    fd.readable().await?.retain_ready();
     Ok(())
 }
 
