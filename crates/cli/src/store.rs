@@ -4,8 +4,13 @@ use crate::exit::Exit;
 use crate::failure::{Failure, chain};
 use everup_host::settings::{Settings, Store};
 use everup_host::store::Folder;
+use std::path::Path;
 
 /// A store that can be published to.
+#[cfg(feature = "s3")]
+pub type Opened = everup_release::shelf::Either<Folder, everup_cloud::s3::S3>;
+/// A store that can be published to.
+#[cfg(not(feature = "s3"))]
 pub type Opened = Folder;
 
 /// Opens it.
@@ -14,14 +19,36 @@ pub type Opened = Folder;
 /// When the folder cannot be used, or the bucket's settings are incomplete.
 pub fn open(settings: &Settings) -> Result<Opened, Failure> {
     match &settings.store {
-        Store::Folder(folder) => Folder::open(folder).map_err(|error| {
-            let wanted = format!("the store {} could not be opened", folder.display());
-            Failure::new(Exit::Unreachable, wanted, chain(&error))
-                .hint("look at the folder's owner and permissions, and at `[store]` in everup.toml")
-        }),
-        Store::S3 { url, .. } => Err(Failure::input(
-            format!("the store {url} could not be opened"),
-            "this build of everup knows only folders",
-        )),
+        Store::Folder(path) => folder(path),
+        Store::S3 { url, endpoint, region } => bucket(url, endpoint.as_ref(), region.as_ref()),
     }
+}
+
+fn folder(path: &Path) -> Result<Opened, Failure> {
+    let opened = Folder::open(path).map_err(|error| {
+        let wanted = format!("the store {} could not be opened", path.display());
+        Failure::new(Exit::Unreachable, wanted, chain(&error))
+            .hint("look at the folder's owner and permissions, and at [store] in everup.toml")
+    })?;
+    #[cfg(feature = "s3")]
+    return Ok(Opened::Left(opened));
+    #[cfg(not(feature = "s3"))]
+    Ok(opened)
+}
+
+#[cfg(feature = "s3")]
+fn bucket(url: &str, endpoint: Option<&String>, region: Option<&String>) -> Result<Opened, Failure> {
+    use everup_cloud::s3::{Location, S3};
+    let wanted = format!("the store {url} could not be opened");
+    let location = Location::new(url, endpoint.cloned(), region.cloned());
+    let location = location.map_err(|error| Failure::input(&wanted, chain(&error)))?;
+    let opened = S3::new(&location).map_err(|error| Failure::input(&wanted, chain(&error)));
+    opened.map(Opened::Right)
+}
+
+#[cfg(not(feature = "s3"))]
+fn bucket(url: &str, _endpoint: Option<&String>, _region: Option<&String>) -> Result<Opened, Failure> {
+    let happened = "this build of everup knows only folders";
+    let failure = Failure::input(format!("the store {url} could not be opened"), happened);
+    Err(failure.hint("build it with the feature `s3`, which is on unless it was turned off"))
 }

@@ -72,12 +72,15 @@ fn what_is_there_is_not_overwritten() {
     let ended = everup(folder.path(), &["init"]);
     assert_eq!(ended.status.code(), Some(2));
     let said = String::from_utf8(ended.stderr).unwrap().replace(folder.path().to_str().unwrap(), "[FOLDER]");
-    snapbox::assert_data_eq!(said, snapbox::str![[r#"
+    snapbox::assert_data_eq!(
+        said,
+        snapbox::str![[r#"
 error: [FOLDER]/everup.toml could not be written: it exists already
 
 hint: remove it first, or change it by hand
 
-"#]]);
+"#]]
+    );
     assert_eq!(fs::read_to_string(folder.path().join("everup.toml")).unwrap(), "application = \"mine\"\n");
 }
 
@@ -87,7 +90,9 @@ fn a_mistake_in_the_file_is_shown_in_its_place_and_nothing_runs() {
     fs::write(folder.path().join("everup.toml"), "[fleet]\nmin = \"two\"\n").unwrap();
     let ended = everup(folder.path(), &["scale", "3"]);
     assert_eq!(ended.status.code(), Some(2));
-    snapbox::assert_data_eq!(String::from_utf8(ended.stderr).unwrap(), snapbox::str![[r#"
+    snapbox::assert_data_eq!(
+        String::from_utf8(ended.stderr).unwrap(),
+        snapbox::str![[r#"
 error: `min` in [fleet] is a text
  --> everup.toml:2:7
   |
@@ -98,7 +103,8 @@ error: the settings could not be read: everup.toml has 1 mistake
 
 hint: nothing was changed; correct the file and try again
 
-"#]]);
+"#]]
+    );
 }
 
 #[test]

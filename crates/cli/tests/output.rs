@@ -76,9 +76,11 @@ fn plain(lines: &[String]) -> String {
 fn a_status_on_80_columns() {
     let text = plain(&frame::lines(&status(), Wall(1_012_000), 80));
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
-    snapbox::assert_data_eq!(text, str![[r#"
+    snapbox::assert_data_eq!(
+        text,
+        str![[r#"
 production: 1 of 3 in service, i1 coordinates
-rolling: release 2026.11.1 to release 2026.11.2, rolling, by anna, for 12 s of …
+rolling: 2026.11.1 to release 2026.11.2, rolling, by anna, for 12 s of at most …
   1 of 3 instances is on release 2026.11.2
   waiting: i2 drains: 3 requests are in flight, at most 24 s more
 
@@ -86,15 +88,20 @@ INSTANCE  ZONE  RELEASE    PHASE    SERVICE  REASON
 i1        a     2026.11.2  serving  in
 i2        b     2026.11.1  leaving  out      3 requests are in flight, at most …
 i3        a     2026.11.1  ill      out      health check: GET /healthz on 127.…
-"#]]);
+i3: health check: GET /healthz on 127.0.0.1:20009 answered 500 Internal Server
+  Error: no database
+"#]]
+    );
 }
 
 #[test]
 fn a_status_on_200_columns() {
     let text = plain(&frame::lines(&status(), Wall(1_012_000), 200));
-    snapbox::assert_data_eq!(text, str![[r#"
+    snapbox::assert_data_eq!(
+        text,
+        str![[r#"
 production: 1 of 3 in service, i1 coordinates
-rolling: release 2026.11.1 to release 2026.11.2, rolling, by anna, for 12 s of at most 1 h
+rolling: 2026.11.1 to release 2026.11.2, rolling, by anna, for 12 s of at most 1 h
   1 of 3 instances is on release 2026.11.2
   waiting: i2 drains: 3 requests are in flight, at most 24 s more
 
@@ -102,7 +109,8 @@ INSTANCE  ZONE  RELEASE    PHASE    SERVICE  REASON
 i1        a     2026.11.2  serving  in
 i2        b     2026.11.1  leaving  out      3 requests are in flight, at most 24 s more
 i3        a     2026.11.1  ill      out      health check: GET /healthz on 127.0.0.1:20009 answered 500 Internal Server Error: no database
-"#]]);
+"#]]
+    );
 }
 
 #[test]
@@ -118,19 +126,25 @@ fn elsewhere_each_change_is_one_line() {
     record.waiting.clear();
     let events = event::between(Some(&before), &now);
     let lines: Vec<String> = events.iter().map(ToString::to_string).collect();
-    snapbox::assert_data_eq!(plain(&lines), str![[r#"
+    snapbox::assert_data_eq!(
+        plain(&lines),
+        str![[r#"
 i2 coordinates
 rolling: 2 of 3 instances are on release 2026.11.2
 i2: serving, release 2026.11.2, in service
 i3: gone
-"#]]);
+"#]]
+    );
     let json: Vec<String> = events.iter().map(|event| serde_json::to_string(event).unwrap()).collect();
-    snapbox::assert_data_eq!(json.join("\n"), str![[r#"
+    snapbox::assert_data_eq!(
+        json.join("\n"),
+        str![[r#"
 {"event":"coordinator","coordinator":"i2"}
 {"event":"state","deployment":"d-7","state":"rolling","because":"2 of 3 instances are on release 2026.11.2"}
 {"event":"instance","instance":"i2","phase":"serving","release":"2026.11.2","in_service":true,"waiting":null,"problem":null}
 {"event":"gone","instance":"i3"}
-"#]]);
+"#]]
+    );
     assert_eq!(event::between(Some(&now), &now), []);
 }
 
@@ -157,7 +171,9 @@ fn a_deployment_ends_with_its_receipt() {
     let mut record = record();
     record.state = State::Succeeded;
     record.receipt = Some(receipt());
-    snapbox::assert_data_eq!(plain(&receipt::lines(&record)), str![[r#"
+    snapbox::assert_data_eq!(
+        plain(&receipt::lines(&record)),
+        str![[r#"
 receipt of d-7: not one request failed
   requests    1204, 0 failed
   held        12 for at most 1.4 s
@@ -169,7 +185,8 @@ receipt of d-7: not one request failed
   downloaded  1 kB of 34.0 MB
   gates       saw 1204, 0 failed, longest gap 31 ms
   prober      saw 1204, 0 failed, longest gap 31 ms
-"#]]);
+"#]]
+    );
     let document = document::of(&record);
     let field = |name: &str| document.get(name).unwrap().clone();
     for name in ["id", "strategy", "from", "to", "state", "p99_ms", "lowest_in_service", "duration_ms"] {

@@ -6,7 +6,7 @@ use everup_core::deployment::State;
 use everup_core::instance::Phase;
 use everup_core::record::Record;
 use everup_core::status::{Line, Status};
-use everup_core::time::Wall;
+use everup_core::time::{Millis, Wall};
 use everup_core::words;
 
 /// The most instances that are drawn; of more, those with something to say come first.
@@ -24,6 +24,7 @@ pub fn lines(status: &Status, now: Wall, width: usize) -> Vec<String> {
     }
     lines.push(String::new());
     lines.extend(instances(&status.instances).text(width).lines().map(str::to_owned));
+    lines.extend(problems(&status.instances, width));
     let more = status.instances.len().saturating_sub(MOST_LINES);
     if more > 0 {
         lines.push(format!("and {}", words::count(more, "further instance")));
@@ -42,13 +43,13 @@ fn header(status: &Status) -> String {
 }
 
 fn deployment(record: &Record, now: Wall, width: usize) -> Vec<String> {
-    let from = record.from.as_ref().map_or("nothing".to_owned(), |release| format!("release {release}"));
+    let from = record.from.as_ref().map_or("nothing".to_owned(), ToString::to_string);
     let took = match &record.receipt {
-        Some(receipt) => format!("took {}", everup_core::time::Millis(receipt.duration_ms)),
-        None => format!("for {} of at most {}", now.since(record.at), record.policy.bound),
+        Some(receipt) => format!("took {}", Millis(receipt.duration_ms)),
+        None if record.state.is_final() => "over".to_owned(),
+        None => format!("{} of at most {}", seconds(now.since(record.at)), record.policy.bound),
     };
-    let what =
-        format!("{from} to release {}, {}, by {}, {took}", record.to, record.policy.strategy, record.by);
+    let what = format!("{from} > {}, {}, {took}, by {}", record.to, record.policy.strategy, record.by);
     let mut lines = vec![
         format!(
             "{}: {}",
@@ -88,6 +89,34 @@ fn instances(all: &[Line]) -> Table {
     table
 }
 
+/// The most problems that are told in full.
+const MOST_PROBLEMS: usize = 5;
+
+/// What the table has no room for.
+fn problems(all: &[Line], width: usize) -> Vec<String> {
+    let table = instances(all).text(width);
+    let cut = |reason: &String| !reason.is_empty() && !table.contains(reason);
+    let told = all.iter().filter(|line| line.problem.is_some() && cut(&reason(line))).take(MOST_PROBLEMS);
+    told.flat_map(|line| wrap(&format!("{}: {}", line.id, reason(line)), width)).collect()
+}
+
+/// At spaces, where there are any.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let line = lines.last_mut().expect("there is always one");
+        if line.is_empty() {
+            line.push_str(&shorten(word, width));
+        } else if line.chars().count() + 1 + word.chars().count() <= width {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(format!("  {}", shorten(word, width.saturating_sub(2))));
+        }
+    }
+    lines
+}
+
 fn reason(line: &Line) -> String {
     let problem = line.problem.as_ref().map(ToString::to_string);
     problem.or_else(|| line.waiting.clone()).unwrap_or_default()
@@ -124,6 +153,11 @@ pub fn state(state: State) -> String {
         State::Failed | State::NeedsOperator => paint::bad(state),
         _ => paint::busy(state),
     }
+}
+
+/// Whole seconds: what is drawn once a second needs no more.
+fn seconds(span: Millis) -> Millis {
+    Millis::from_secs(span.0 / 1_000)
 }
 
 fn state_width(state: State) -> usize {
