@@ -51,8 +51,12 @@ async fn deploy_as_planned(sim: &Sim, rng: &mut Rng) {
     }
 }
 
-/// Publishes a release, good or bad, and wants it; now and then an old one.
+/// Publishes a release, good or bad, and wants it; now and then an old one, or once more the last with a migration.
 fn wish(sim: &Sim, rng: &mut Rng) -> Request {
+    let migrating = sim.world().releases.newest_migrating().map(|release| release.no);
+    if let Some(no) = migrating.filter(|_| rng.chance(150)) {
+        return request(sim, rng, no, true);
+    }
     if rng.chance(120) {
         let newest = sim.world().releases.newest().map_or(1, |release| release.no);
         let old = rng.between(1, u64::from(newest)) as u16;

@@ -61,9 +61,7 @@ pub(crate) enum What {
     AgentStarted(u32),
     /// The agent was killed; its unsynced state is lost.
     AgentCrashed,
-    /// The agent does not run for a while.
-    AgentPaused,
-    /// It does again.
+    /// An agent that did not run for a while does again.
     AgentResumed,
     /// Something was injected.
     Fault(crate::fault::Fault),
@@ -89,8 +87,6 @@ pub(crate) enum What {
         /// Why it is there.
         because: String,
     },
-    /// A coordinator greets this host.
-    Greeted(Term),
     /// A coordinator sent an order to host `to`.
     OrderSent {
         /// To whom.

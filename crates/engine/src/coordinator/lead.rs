@@ -12,7 +12,7 @@ use everup_core::head::Current;
 use everup_core::ids::InstanceId;
 use everup_core::plan::{Facts, Plan, head_before, plan};
 use everup_core::record::{Record, instances_prefix, record_key};
-use everup_core::seams::{Clock, Seams, Store};
+use everup_core::seams::{Clock, Peers, Seams, Store};
 use everup_core::time::{Millis, Mono};
 use futures_channel::mpsc;
 use futures_util::{FutureExt, StreamExt, pin_mut, select_biased};
@@ -146,7 +146,10 @@ impl<'a, S: Seams, B: Board> Agent<'a, S, B> {
         if planned.changed {
             let grants = granted_now(&planned.next);
             if planted(Bug::OrderBeforeGrant) {
-                self.send(leading, &planned.next, &grants);
+                for order in grants.iter().filter_map(|id| planned.next.order(id, &self.who.id)) {
+                    // The bug does not even care for the answer.
+                    let _ = self.seams.peers().order(&order).await;
+                }
             }
             self.write(leading, planned.next).await?;
             self.send_written(leading, &grants);

@@ -5,6 +5,7 @@ use crate::trace::{Event, Failure, What};
 use crate::world::World;
 use crate::world::releases::{Conduct, number};
 use everup_core::deployment::State;
+use everup_core::record::Progress;
 
 /// A health check is so old at most when something relies on it.
 const CHECKED: u64 = 10_000;
@@ -19,7 +20,8 @@ pub(super) fn joins_when_up(world: &World, event: &Event) -> Result<(), String> 
 }
 
 /// A failure that all share is not a release's fault: while the database is away a good release is not rolled back.
-/// Only asked where no other fault could be the reason.
+/// Only asked where no other fault could be the reason, and while an instance still runs the old release: without one
+/// nobody can tell a bad release from a database that is away.
 pub(super) fn shared_failure(world: &World, event: &Event) -> Result<(), String> {
     use Fault::{
         AppDies, AppIll, BadRelease, DiskRot, GateLost, HostLost, ScaleIn, SlowStart, SlowStop, StageFails,
@@ -39,6 +41,7 @@ pub(super) fn shared_failure(world: &World, event: &Event) -> Result<(), String>
     let good = record.is_some_and(|record| {
         world.releases.get(number(&record.to)).is_some_and(|release| release.conduct == Conduct::Good)
             && !record.aborting
+            && record.instances.values().any(|entry| !entry.touched && entry.progress != Progress::Gone)
     });
     let lately = world.law.database_away.is_some_and(|at| at + CHECKED >= event.at);
     if good && lately {

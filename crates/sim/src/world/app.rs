@@ -16,7 +16,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 pub(crate) struct App {
     pub(crate) running: Running,
     pub(crate) conduct: Conduct,
-    pub(crate) schema: u16,
     /// When it can answer; never, for some.
     pub(crate) up_at: Option<u64>,
     /// Whether it was told to stop.
@@ -59,7 +58,6 @@ pub(crate) fn make(
     App {
         running: Running { slot, release: pinned.clone(), upstream },
         conduct: release.conduct,
-        schema: release.schema,
         up_at: (release.conduct != Conduct::NeverHealthy).then_some(now + takes),
         stopping: false,
         stops_in: host.rng.between(5, 400),

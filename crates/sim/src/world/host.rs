@@ -24,8 +24,6 @@ pub(crate) struct Host {
     pub(crate) alive: bool,
     /// Its own random numbers.
     pub(crate) rng: Rng,
-    /// When it was launched.
-    pub(crate) born: u64,
     /// What its clock is ahead of the truth, in milliseconds.
     pub(crate) clock_off: i64,
     /// Its journal, as it is on disk.
@@ -53,14 +51,13 @@ pub(crate) struct Host {
 
 impl Host {
     /// A new machine.
-    pub(crate) fn new(seed: u64, no: HostNo, zone: u8, born: u64) -> Self {
+    pub(crate) fn new(seed: u64, no: HostNo, zone: u8) -> Self {
         Self {
             no,
             id: name(no),
             zone,
             alive: true,
             rng: Rng::of(seed, &format!("host {no}")),
-            born,
             clock_off: 0,
             journal: None,
             journal_fails_until: 0,

@@ -73,6 +73,11 @@ impl Releases {
         self.0.get(&no)
     }
 
+    /// The newest that brings a migration.
+    pub(crate) fn newest_migrating(&self) -> Option<&Release> {
+        self.0.values().rev().find(|release| release.migration.is_some())
+    }
+
     /// The newest.
     pub(crate) fn newest(&self) -> Option<&Release> {
         self.0.values().next_back()
