@@ -1,6 +1,8 @@
 //! Starts a minder and waits for its answer.
 
 use crate::minder::{Answer, Charge};
+use crate::proc::Identity;
+use rustix::process::Signal;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::{Child, Command, Stdio};
@@ -12,16 +14,27 @@ use tokio::time::timeout;
 /// A minder answers within so long, or is given up: it only has to fork.
 const ANSWER: Duration = Duration::from_secs(30);
 
-/// Starts a minder for `charge`; returns it, to be reaped when it ends, and what it answered.
+/// Starts a minder for `charge` and waits for its answer. `keep` gets the minder at once, to reap it when it ends,
+/// also if nobody waits for the answer any more.
 ///
 /// # Errors
 /// When it cannot be started, or does not answer.
-pub(super) async fn launch(program: &[OsString], name: &str, charge: &Charge) -> io::Result<(Child, Answer)> {
-    let (mut child, stdout) = spawn(program, name, charge)?;
+pub(super) async fn launch(
+    program: &[OsString],
+    name: &str,
+    charge: &Charge,
+    keep: impl FnOnce(Child),
+) -> io::Result<Answer> {
+    let (child, stdout) = spawn(program, name, charge)?;
+    let minder = Identity::of(child.id());
+    keep(child);
     match timeout(ANSWER, read_answer(stdout)).await {
-        Ok(Ok(answer)) => Ok((child, answer)),
-        Ok(Err(error)) => Err(give_up(&mut child, &error.to_string())),
-        Err(_) => Err(give_up(&mut child, "no answer within 30 s")),
+        Ok(answer) => answer,
+        Err(_) => {
+            // What it may have started is found without its minder, and ended as such.
+            minder.map(|minder| minder.signal(Signal::KILL));
+            Err(io::Error::other(format!("the minder did not answer within {} s", ANSWER.as_secs())))
+        }
     }
 }
 
@@ -50,15 +63,8 @@ async fn read_answer(stdout: std::process::ChildStdout) -> io::Result<Answer> {
     let mut line = Vec::new();
     while line.last() != Some(&b'\n') {
         if line.len() > 64 << 10 || stdout.read_buf(&mut line).await? == 0 {
-            return Err(io::Error::other("it ended without an answer"));
+            return Err(io::Error::other("the minder ended without an answer"));
         }
     }
     serde_json::from_slice(&line).map_err(io::Error::other)
-}
-
-fn give_up(child: &mut Child, why: &str) -> io::Error {
-    // It may have ended by itself.
-    let _ = child.kill();
-    let status = child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
-    io::Error::other(format!("the minder was given up: {why} ({status})"))
 }

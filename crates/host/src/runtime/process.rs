@@ -53,16 +53,12 @@ impl ProcessRuntime {
         State::read(&self.setup.state_of(running.slot)).filter(|state| state.start == running.upstream.start)
     }
 
-    /// Gives a charge to a minder, and keeps the minder to be reaped.
+    /// Gives a charge to a new minder.
     pub(super) async fn charge(&self, name: &str, charge: &Charge) -> Answer {
         self.reap();
-        match launch(&self.setup.minder, name, charge).await {
-            Ok((child, answer)) => {
-                self.minders.borrow_mut().push(child);
-                answer
-            }
-            Err(error) => Answer::Refused { reason: error.to_string() },
-        }
+        let keep = |child| self.minders.borrow_mut().push(child);
+        let answer = launch(&self.setup.minder, name, charge, keep).await;
+        answer.unwrap_or_else(|error| Answer::Refused { reason: error.to_string() })
     }
 
     /// Takes the exit status of minders that ended, so that nothing is left of them.
@@ -150,17 +146,10 @@ impl ProcessRuntime {
 
 impl Runtime for ProcessRuntime {
     async fn start(&self, release: &ReleaseRef, slot: Slot, start: &StartId) -> Result<Running, Problem> {
-        if let Some(state) = State::read(&self.setup.state_of(slot)).filter(|state| state.start == *start) {
-            return self.started_before(state);
-        }
-        self.setup.make_folders().map_err(|reason| Problem::new("start", reason))?;
-        self.clear(slot).await;
-        port_is_free(self.setup.port(slot))?;
-        let charge = self.charge_for(release, slot, start)?;
-        match self.charge(Setup::name(slot), &charge).await {
-            Answer::Spawned { .. } => Ok(running(release, slot, self.setup.port(slot), start)),
-            Answer::Refused { reason } => Err(Problem::new("start", reason)),
-            Answer::BegunBefore => Err(Problem::new("start", "the minder took the app for a migration")),
+        match self.start_once(release, slot, start).await {
+            // A start that was given up may have been under way, and has the place now.
+            Err(_) if self.is_minded(slot) => self.start_once(release, slot, start).await,
+            answer => answer,
         }
     }
 
@@ -223,19 +212,41 @@ impl Runtime for ProcessRuntime {
 }
 
 impl ProcessRuntime {
-    /// The answer to a start that was asked for again.
-    fn started_before(&self, state: State) -> Result<Running, Problem> {
-        match (standing(&state), state.running()) {
-            (Standing::Minded, Some(running)) => Ok(running),
-            _ => {
-                let ended = state.ended.unwrap_or_else(|| Ended {
-                    how: How::Unseen("it is gone".to_owned()),
-                    log: Vec::new(),
-                    killed: Vec::new(),
-                });
-                let reason = format!("start {} has ended: {}", state.start, ended.how);
-                Err(Problem { log: ended.log, ..Problem::new("start", reason) })
-            }
+    async fn start_once(
+        &self,
+        release: &ReleaseRef,
+        slot: Slot,
+        start: &StartId,
+    ) -> Result<Running, Problem> {
+        if let Some(state) = State::read(&self.setup.state_of(slot)).filter(|state| state.start == *start) {
+            return started_before(state);
+        }
+        self.setup.make_folders().map_err(|reason| Problem::new("start", reason))?;
+        self.clear(slot).await;
+        port_is_free(self.setup.port(slot))?;
+        let charge = self.charge_for(release, slot, start)?;
+        match self.charge(Setup::name(slot), &charge).await {
+            Answer::Spawned { .. } => Ok(running(release, slot, self.setup.port(slot), start)),
+            Answer::Refused { reason } => Err(Problem::new("start", reason)),
+            Answer::BegunBefore => Err(Problem::new("start", "the minder took the app for a migration")),
+        }
+    }
+
+    fn is_minded(&self, slot: Slot) -> bool {
+        State::read(&self.setup.state_of(slot)).is_some_and(|state| standing(&state) == Standing::Minded)
+    }
+}
+
+/// The answer to a start that was asked for again.
+fn started_before(state: State) -> Result<Running, Problem> {
+    match (standing(&state), state.running()) {
+        (Standing::Minded, Some(running)) => Ok(running),
+        _ => {
+            let unseen =
+                || Ended { how: How::Unseen("it is gone".to_owned()), log: Vec::new(), killed: Vec::new() };
+            let ended = state.ended.unwrap_or_else(unseen);
+            let reason = format!("start {} has ended: {}", state.start, ended.how);
+            Err(Problem { log: ended.log, ..Problem::new("start", reason) })
         }
     }
 }

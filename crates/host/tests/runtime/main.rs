@@ -4,6 +4,7 @@
 mod adoption;
 mod apps;
 mod checks;
+mod full_disk;
 mod logs;
 mod migrations;
 mod stops;
