@@ -243,8 +243,50 @@ async fn without_the_coordinator_this_agent_tells_what_it_knows_and_acts_itself(
     let status = client.status(None).await.unwrap();
     assert_eq!(status.instance, other.id);
     assert!(status.trouble.unwrap().contains("the coordinator i1 does not answer"));
+    let mut events = client.events().await.unwrap();
+    let told = timeout(DEADLINE, events.next()).await.unwrap().unwrap().unwrap();
+    assert!(told.instance == other.id && told.trouble.unwrap().contains("i1 does not answer"));
+    let me = other.id.clone();
+    other.change(|status| status.coordinator = Some(me));
+    assert_eq!(timeout(DEADLINE, events.next()).await.unwrap().unwrap(), None);
+    other.change(|status| status.coordinator = Some(instance("i1")));
     client.deploy(&deploy()).await.unwrap();
     assert_eq!(other.told.lock().unwrap().deployed.len(), 1);
+}
+
+/// A socket that takes connections and never answers: an agent that was stopped by a signal.
+fn frozen(name: &str, addresses: &Addresses) -> std::net::TcpListener {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    addresses.lock().unwrap().insert(instance(name), listener.local_addr().unwrap().to_string());
+    listener
+}
+
+#[tokio::test]
+async fn a_coordinator_that_is_frozen_is_waited_for_only_until_another_takes_over() {
+    let addresses = Addresses::default();
+    let _frozen = frozen("i1", &addresses);
+    let other = Agent::start_with("i2", Options { addresses, ..Options::default() });
+    other.change(|status| status.coordinator = Some(instance("i1")));
+    let client = other.client();
+    let polled = client.status(Some((9, &other.id)));
+    let request = deploy();
+    let began = client.deploy(&request);
+    let me = other.id.clone();
+    let takeover = async {
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+        other.change(|status| status.coordinator = Some(me));
+    };
+    let ended = timeout(DEADLINE, async { tokio::join!(polled, began, takeover) });
+    let (polled, began, ()) = ended.await.unwrap();
+    assert_eq!(polled.unwrap().coordinator, Some(other.id.clone()));
+    // Handed on before the takeover, nobody knows what became of it; after it, it is done here.
+    match began {
+        Ok(started) => assert_eq!(started.deployment.as_str(), "d1"),
+        Err(Failure::Refused { fault, .. }) => assert_eq!(fault.error, "no-answer"),
+        Err(other) => panic!("{other}"),
+    }
 }
 
 #[tokio::test]

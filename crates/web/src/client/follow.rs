@@ -6,7 +6,7 @@ use everup_core::status::Status;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// Opening the stream takes at most so long.
 const OPEN: Duration = Duration::from_secs(5);
@@ -25,6 +25,8 @@ pub struct Follow {
     nonce: String,
     keys: Vec<Key>,
     index: u64,
+    /// When something came last: calls of [`Follow::next`] that are dropped do not begin the wait anew.
+    heard: Instant,
 }
 
 impl Client {
@@ -53,12 +55,20 @@ impl Client {
         verify_answer(&parts, None, &sent.nonce, &keys)
             .map_err(|why| Failure::unbelieved(&self.address, parts.status, why))?;
         let (address, keys) = (self.address.clone(), keys.to_vec());
-        Ok(Follow { address, body, buffer: Vec::new(), nonce: sent.nonce, keys, index: 0 })
+        Ok(Follow {
+            address,
+            body,
+            buffer: Vec::new(),
+            nonce: sent.nonce,
+            keys,
+            index: 0,
+            heard: Instant::now(),
+        })
     }
 }
 
 impl Follow {
-    /// The next status; nothing when the agent ended the stream.
+    /// The next status; nothing when the agent ended the stream. It may be dropped and called again.
     ///
     /// # Errors
     /// When the stream is cut, falls silent, or holds an event that is not believed.
@@ -78,11 +88,12 @@ impl Follow {
     /// Reads more; says whether there was more.
     async fn fill(&mut self) -> Result<bool, Failure> {
         let failed = |problem: String| Failure::silent(&self.address, problem);
-        match timeout(SILENCE, self.body.frame()).await {
+        match timeout_at(self.heard + SILENCE, self.body.frame()).await {
             Err(_) => Err(failed(format!("its events fell silent for {SILENCE:?}"))),
             Ok(None) => Ok(false),
             Ok(Some(Err(error))) => Err(failed(format!("its events were cut: {error}"))),
             Ok(Some(Ok(frame))) => {
+                self.heard = Instant::now();
                 if let Ok(bytes) = frame.into_data() {
                     self.buffer.extend_from_slice(&bytes);
                 }

@@ -4,9 +4,9 @@
 //! readers that know nothing of it pass over. A stream is as long as one coordinator's time: it ends when another
 //! takes over, and when the agent ends; the reader opens it again.
 
-use super::Shared;
 use super::answer::{Answer, No};
 use super::guard::{Caller, Streams};
+use super::{Backend, Shared};
 use crate::client::Follow;
 use crate::signing::sign_event;
 use axum::Extension;
@@ -22,15 +22,23 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// Something is sent at least this often.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
+/// A stream of what this agent has read itself, because the coordinator does not answer, lasts so long: by then it may
+/// answer again, or be another.
+const MAKESHIFT: Duration = Duration::from_secs(5);
+
 /// Where the statuses come from.
 enum Source {
+    /// This agent coordinates, or nobody does.
     Own,
+    /// Another agent coordinates.
     Coordinator(Box<Follow>),
+    /// Another one does, and does not answer.
+    Makeshift { trouble: String, until: Instant },
 }
 
 struct Events {
@@ -47,17 +55,7 @@ pub(super) async fn events(
     State(backend): State<Shared>,
     Extension(caller): Extension<Caller>,
 ) -> Answer<Response> {
-    let source = match backend.elsewhere(&caller) {
-        None => Source::Own,
-        Some(holder) => {
-            let coordinator =
-                backend.peers.client(&holder).map(|client| client.forwarding(&backend.me.instance));
-            match coordinator {
-                Ok(coordinator) => Source::Coordinator(Box::new(coordinator.events().await?)),
-                Err(_) => Source::Own,
-            }
-        }
-    };
+    let source = source(&backend, &caller).await;
     let (mut own, stop) = (backend.status.clone(), backend.stop.clone());
     own.mark_changed();
     let coordinator = own.borrow().coordinator.clone();
@@ -70,6 +68,18 @@ pub(super) async fn events(
         .extension(Streams)
         .body(Body::from_stream(body))
         .map_err(|error| No::no_answer(error.to_string()))
+}
+
+async fn source(backend: &Backend, caller: &Caller) -> Source {
+    let Some(holder) = backend.elsewhere(caller) else { return Source::Own };
+    let events = async { backend.peers.client(&holder)?.forwarding(&backend.me.instance).events().await };
+    match events.await {
+        Ok(follow) => Source::Coordinator(Box::new(follow)),
+        Err(failure) => Source::Makeshift {
+            trouble: format!("the coordinator {holder} does not answer: {failure}"),
+            until: Instant::now() + MAKESHIFT,
+        },
+    }
 }
 
 impl Events {
@@ -109,14 +119,25 @@ async fn next(
     coordinator: Option<&InstanceId>,
 ) -> Option<Arc<Status>> {
     match source {
-        Source::Own => {
-            own.changed().await.ok()?;
-            let status = own.borrow_and_update().clone();
-            (status.coordinator.as_ref() == coordinator).then_some(status)
+        Source::Own => changed(own, coordinator).await,
+        Source::Makeshift { trouble, until } => {
+            let mut status = timeout_at(*until, changed(own, coordinator)).await.ok()??;
+            Arc::make_mut(&mut status).trouble.get_or_insert_with(|| trouble.clone());
+            Some(status)
         }
         Source::Coordinator(follow) => tokio::select! {
             status = follow.next() => status.ok()?.map(Arc::new),
             _ = own.wait_for(|now| now.coordinator.as_ref() != coordinator) => None,
         },
     }
+}
+
+/// This agent's next status; nothing when the coordinator is another.
+async fn changed(
+    own: &mut watch::Receiver<Arc<Status>>,
+    coordinator: Option<&InstanceId>,
+) -> Option<Arc<Status>> {
+    own.changed().await.ok()?;
+    let status = own.borrow_and_update().clone();
+    (status.coordinator.as_ref() == coordinator).then_some(status)
 }

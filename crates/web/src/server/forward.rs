@@ -22,6 +22,13 @@ impl Backend {
         (holder != self.me.instance && !caller.forwarded).then_some(holder)
     }
 
+    /// Waits until this agent knows that `holder` coordinates no longer.
+    pub(super) async fn is_deposed(&self, holder: &InstanceId) {
+        let mut own = self.status.clone();
+        // An engine that ends says nothing any more, and the agent ends with it.
+        let _ = own.wait_for(|now| now.coordinator.as_ref() != Some(holder)).await;
+    }
+
     /// Asks the coordinator, if it is another.
     pub(super) async fn ask_coordinator<T, F: Future<Output = Result<T, Failure>>>(
         &self,
@@ -29,9 +36,12 @@ impl Backend {
         call: impl FnOnce(Client) -> F,
     ) -> Result<Asked<T>, No> {
         let Some(holder) = self.elsewhere(caller) else { return Ok(Asked::Here) };
-        let asked = match self.peers.client(&holder) {
-            Ok(client) => call(client.forwarding(&self.me.instance)).await,
-            Err(failure) => Err(failure),
+        let asked = async { call(self.peers.client(&holder)?.forwarding(&self.me.instance)).await };
+        let asked = tokio::select! {
+            asked = asked => asked,
+            () = self.is_deposed(&holder) => {
+                return Err(No::no_answer(format!("the coordinator was {holder}, and is no longer")));
+            }
         };
         match asked {
             Ok(answer) => Ok(Asked::Answered(answer)),

@@ -90,8 +90,6 @@ impl Backend {
     /// The coordinator's status; if it does not answer, what this agent has read itself, with that trouble.
     async fn best_status(&self, caller: &Caller, have: &Have) -> Answer<Status> {
         let Some(holder) = self.elsewhere(caller) else { return Ok(self.own_status(have).await) };
-        let mut own = self.status.clone();
-        own.mark_unchanged();
         let asked = async {
             let client = self.peers.client(&holder)?.forwarding(&self.me.instance);
             client.status(have.since.zip(have.of.as_ref())).await
@@ -101,9 +99,7 @@ impl Backend {
                 Ok(status) => return Ok(status),
                 Err(failure) => format!("the coordinator {holder} does not answer: {failure}"),
             },
-            _ = own.wait_for(|now| now.coordinator.as_ref() != Some(&holder)) => {
-                format!("the coordinator is no longer {holder}")
-            }
+            () = self.is_deposed(&holder) => format!("the coordinator was {holder}, and is no longer"),
         };
         let mut status = Status::clone(&self.status_now());
         status.trouble.get_or_insert(trouble);
