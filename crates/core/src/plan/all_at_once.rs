@@ -7,7 +7,7 @@ use super::{Planner, WaitingOn};
 use crate::deployment::State;
 use crate::fleet::Observation;
 use crate::ids::{HoldId, InstanceId};
-use crate::instance::{Outcome, Phase, Problem, Run, RunStage, View};
+use crate::instance::{Outcome, Phase, Problem, Run, RunStage};
 use crate::order::Task;
 use crate::record::{Progress, RunEntry, Say};
 use crate::release::{OnFailure, ReleaseRef};
@@ -317,12 +317,11 @@ impl Planner<'_> {
         }
     }
 
-    /// Only when the old runner cannot act any more: it stored a newer term, or the fleet says that it is gone.
+    /// Only when the old runner cannot act any more: it has answered in this term that its run is over (what is written
+    /// down as ended never begins), or the fleet says that it is gone.
     fn may_run_again(&self, run: &RunEntry) -> bool {
-        let fenced = |view: &View| view.fence.term >= self.next.term && run.fence < view.fence;
-        let settled = self.outcome_of(run).is_some();
-        self.facts.seen.is_gone(&run.runner)
-            || (settled && self.silent(&run.runner).is_none() && self.view(&run.runner).is_some_and(fenced))
+        let over = self.outcome_of(run).is_some() && self.silent(&run.runner).is_none();
+        over || self.facts.seen.is_gone(&run.runner)
     }
 
     /// Orders everyone who has not been told to start `release`.

@@ -115,8 +115,13 @@ impl Script {
             wall: Wall(self.now),
         };
         let plan = plan(facts);
+        let settled = !plan.changed || plan.next.state.is_final();
         let said = show::step(&record, &plan);
-        self.tell(if said.is_empty() { "nothing new\n".to_owned() } else { said });
+        self.tell(said);
+        if settled {
+            let waits = show::waiting(&plan);
+            self.tell(if waits.is_empty() { "nothing to wait for".to_owned() } else { waits });
+        }
         if plan.next.state != record.state {
             self.entered = self.now;
         }
@@ -126,9 +131,8 @@ impl Script {
         if plan.next.state.is_final() {
             self.head = head_after(&self.head, &plan.next);
         }
-        let changed = plan.changed && !plan.next.state.is_final();
         self.record = Some(plan.next);
-        Ok(changed)
+        Ok(!settled)
     }
 
     fn plan_until_nothing_changes(&mut self) -> Result<(), String> {

@@ -99,6 +99,7 @@ impl Paper {
             ["lapse", id] => self.sheet(id).map(|sheet| {
                 sheet.serve();
                 sheet.view.problem = Some(Problem::new("hold", "it was not renewed for 5 s"));
+                sheet.view.done = sheet.view.fence;
             }),
             // The announcements are listed, as a coordinator does after it has written `sealing`.
             ["list"] => {

@@ -9,7 +9,7 @@ use everup_core::record::Record;
 use everup_core::words;
 use std::fmt::Write as _;
 
-/// What one step of the planner decided, and what it waits for.
+/// What one step of the planner decided.
 pub(super) fn step(before: &Record, plan: &Plan) -> String {
     let mut out = String::new();
     let next = &plan.next;
@@ -27,6 +27,12 @@ pub(super) fn step(before: &Record, plan: &Plan) -> String {
             line(&mut out, format!("{id} is {:?}", entry.progress).to_lowercase());
         }
     }
+    out
+}
+
+/// What it waits for.
+pub(super) fn waiting(plan: &Plan) -> String {
+    let mut out = String::new();
     for waits in &plan.waiting {
         line(&mut out, format!("waits for {waits}"));
     }
