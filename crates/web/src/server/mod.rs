@@ -1,9 +1,9 @@
-//! An agent's HTTP API, described in design as its `/v1`: the engine's mailbox and board, over signed HTTP.
+//! An agent's HTTP API: the engine's mailbox and board, over signed HTTP.
 //!
 //! [`app`] makes the routes, [`serve`] gives them a listening socket. Everything but `/healthz` wants a signature
-//! ([`guard`]); everything has a bound: connections, the time for a head and a body, the size of both, the wait
-//! for the engine, the length of a poll. What only the coordinator can say or do is asked of the coordinator
-//! ([`forward`]), once.
+//! (`guard`); everything has a bound: connections, the time for a head and a body, the size of both, the wait for
+//! the engine, the length of a poll. What only the coordinator can say or do is asked of the coordinator
+//! (`forward`), once.
 
 mod answer;
 mod deployments;
