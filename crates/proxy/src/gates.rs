@@ -248,6 +248,13 @@ impl Gates {
         });
     }
 
+    /// The process is about to end: whatever is inside is ended as at a drain's deadline.
+    pub(crate) fn end_all(self: &Rc<Self>) {
+        for slot in self.each(|_, named, _| named.key) {
+            self.end(slot);
+        }
+    }
+
     fn force(self: &Rc<Self>, slot: SlotKey, inside: &Rc<Inside>) {
         if let Some(pass) = inside.force() {
             if inside.notes_end() {

@@ -1,6 +1,6 @@
 //! One request, from its arrival to the head of its answer.
 
-use crate::clients::Client;
+use crate::clients::{Busy, Client};
 use crate::config::Role;
 use crate::download::{Answer, Carried, Download};
 use crate::flight::Flight;
@@ -56,7 +56,7 @@ struct Upgrade {
     client: OnUpgrade,
 }
 
-async fn pass(proxy: &Rc<Proxy>, client: &Client, mut request: Request<Incoming>) -> Response<Answer> {
+async fn pass(proxy: &Rc<Proxy>, client: &Rc<Client>, mut request: Request<Incoming>) -> Response<Answer> {
     let mut record = Record::begin(&proxy.meter);
     let upgrade = headers::wanted_upgrade(request.version(), request.headers())
         .map(|protocol| Upgrade { protocol, client: hyper::upgrade::on(&mut request) });
@@ -79,7 +79,7 @@ async fn pass(proxy: &Rc<Proxy>, client: &Client, mut request: Request<Incoming>
     let outgoing = outgoing(proxy, client, parts, upload, upgrade.as_ref());
     match send(proxy, flight, outgoing, bytes).await {
         Ok(sent) if sent.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            switch(sent, record, upgrade)
+            switch(client, sent, record, upgrade)
         }
         Ok(sent) => answer(proxy, client, version, sent, record),
         Err(Unsent::Fault(fault)) => failed(record, fault),
@@ -185,7 +185,7 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
 }
 
 /// Both sides speak something else from now on.
-fn switch(sent: Sent, record: Record, upgrade: Option<Upgrade>) -> Response<Answer> {
+fn switch(from: &Rc<Client>, sent: Sent, record: Record, upgrade: Option<Upgrade>) -> Response<Answer> {
     let Sent { mut response, flight, .. } = sent;
     let Some(Upgrade { client, .. }) = upgrade else { return failed(record, Fault::BadAnswer) };
     let protocol = response.headers().get(UPGRADE).cloned();
@@ -194,18 +194,28 @@ fn switch(sent: Sent, record: Record, upgrade: Option<Upgrade>) -> Response<Answ
     let mut map = std::mem::take(response.headers_mut());
     headers::strip_hop(&mut map);
     protocol.into_iter().for_each(|protocol| headers::set_upgrade(&mut map, protocol));
-    begin_tunnel(client, app, flight, record, websocket);
+    let busy = from.begins();
+    begin_tunnel(client, app, flight, record, websocket, busy);
     let mut response = Response::new(Answer::none());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *response.headers_mut() = map;
     response
 }
 
-fn begin_tunnel(client: OnUpgrade, app: OnUpgrade, flight: Flight, mut record: Record, websocket: bool) {
+/// `busy` keeps the client's connection in the count of those that are open.
+fn begin_tunnel(
+    client: OnUpgrade,
+    app: OnUpgrade,
+    flight: Flight,
+    mut record: Record,
+    websocket: bool,
+    busy: Busy,
+) {
     flight.streams();
     record.streams();
     let inside = flight.inside();
     let task = tokio::task::spawn_local(async move {
+        let _busy = busy;
         // The client's side is ready when our answer has been written.
         match tokio::try_join!(client, app) {
             Ok((client, app)) => tunnel(client, app, flight, record, websocket).await,

@@ -12,7 +12,11 @@ use std::io;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::task::LocalSet;
+
+/// For the last goodbyes of a process that ends.
+const LAST: Duration = Duration::from_secs(2);
 
 /// Where a proxy keeps what is its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,9 +70,17 @@ async fn serve(config: Config, listener: TcpListener, places: Places) -> Result<
     tokio::task::spawn_local(server::serve(Rc::clone(&proxy), control));
     tokio::task::spawn_local(succeed(Rc::clone(&proxy), predecessor));
     let within = serve::accept(&proxy, listener, room).await;
-    drop(tokio::time::timeout(within, proxy.clients.until_none()).await);
-    proxy.clients.close_all();
+    finish(&proxy, within).await;
     Ok(())
+}
+
+/// What is left after `within` is ended as well as it can be.
+async fn finish(proxy: &Proxy, within: Duration) {
+    if tokio::time::timeout(within, proxy.clients.until_none()).await.is_err() {
+        proxy.gates.end_all();
+        drop(tokio::time::timeout(LAST, proxy.clients.until_none()).await);
+        proxy.clients.close_all();
+    }
 }
 
 fn build(config: Config, places: &Places, lane: Lane) -> Result<Rc<Proxy>, RunError> {

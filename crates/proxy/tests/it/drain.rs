@@ -247,7 +247,8 @@ fn a_drain_that_is_taken_back_says_so() {
     });
 }
 
-fn echo(mut request: Request<hyper::body::Incoming>) -> Response<Body> {
+/// A WebSocket, as far as a proxy can see.
+pub(crate) fn echo(mut request: Request<hyper::body::Incoming>) -> Response<Body> {
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::task::spawn_local(async move {
         let (mut reads, mut writes) = tokio::io::split(TokioIo::new(upgraded.await.unwrap()));
@@ -261,7 +262,7 @@ fn echo(mut request: Request<hyper::body::Incoming>) -> Response<Body> {
 }
 
 /// Asks, and reads the head of the answer if there is one soon.
-async fn open(proxy: &Running, path: &str, headers: &str) -> TcpStream {
+pub(crate) async fn open(proxy: &Running, path: &str, headers: &str) -> TcpStream {
     let mut stream = TcpStream::connect(proxy.address).await.unwrap();
     stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: a\r\n{headers}\r\n").as_bytes()).await.unwrap();
     if path != "/" {
@@ -279,7 +280,7 @@ async fn read_until(stream: &mut TcpStream, end: &[u8]) {
     }
 }
 
-async fn rest_of(stream: &mut TcpStream) -> Vec<u8> {
+pub(crate) async fn rest_of(stream: &mut TcpStream) -> Vec<u8> {
     let mut rest = Vec::new();
     let read = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut rest)).await;
     let _ = read.expect("it is closed");

@@ -2,8 +2,10 @@
 
 use crate::app::*;
 use crate::client::*;
+use crate::drain::{echo, open, rest_of};
 use crate::world::*;
 use everup_core::seams::Gate;
+use everup_core::time::Millis;
 use everup_proxy::{Config, RunError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
@@ -85,6 +87,21 @@ fn a_successor_that_fails_before_it_serves_changes_nothing() {
         while !reply.ends_with(b"one") {
             assert_ne!(waiting.read_buf(&mut reply).await.unwrap(), 0, "it waited, and was served");
         }
+    });
+}
+
+/// A WebSocket outlives the hand-over for a while, and is told when that is over.
+#[test]
+fn what_lasts_is_ended_well_before_the_first_one_ends() {
+    test(async {
+        let app = App::start(|request| async { echo(request) }).await;
+        let proxy = Running::start(Config { client_idle: Millis(300), ..Config::default() }).await;
+        let id = proxy.add("i-1", Some(app.address)).await;
+        let mut socket = open(&proxy, "/socket", "connection: upgrade\r\nupgrade: websocket\r\n").await;
+        proxy.until(&id, |c| c.streams == 1).await;
+        let _successor = proxy.successor();
+        assert_eq!(rest_of(&mut socket).await, [0x88, 0x02, 0x03, 0xe9]);
+        proxy.task.await.unwrap().unwrap();
     });
 }
 
