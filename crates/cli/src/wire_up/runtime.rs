@@ -29,7 +29,7 @@ pub(super) fn of(settings: &Settings, id: &InstanceId, zone: &Zone, block: Block
     ProcessRuntime::new(setup, Box::new(OnDisk(places.releases())))
 }
 
-/// Releases as they are staged on this machine, started by the instance's own command.
+/// Releases as they are staged on this machine; one that says how it is started is started so.
 struct OnDisk(PathBuf);
 
 impl Releases for OnDisk {
@@ -37,8 +37,8 @@ impl Releases for OnDisk {
         stage::folder(&self.0, release)
     }
 
-    fn command(&self, _release: &ReleaseRef) -> Option<Command> {
-        None
+    fn command(&self, release: &ReleaseRef) -> Option<Command> {
+        stage::start(&self.0, release)
     }
 
     fn env(&self, release: &ReleaseRef) -> BTreeMap<String, String> {

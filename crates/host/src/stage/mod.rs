@@ -17,7 +17,7 @@ mod usage;
 
 use everup_core::ids::Environment;
 use everup_core::instance::Problem;
-use everup_core::release::{Manifest, ReleaseRef};
+use everup_core::release::{Command, Manifest, ReleaseRef};
 use everup_core::seams::Stage;
 use everup_release::shelf::Shelf;
 use everup_release::{catalog, config, verify};
@@ -53,6 +53,13 @@ pub struct Fetched {
 #[must_use]
 pub fn folder(releases: &Path, release: &ReleaseRef) -> PathBuf {
     Places::of(releases, release).folder()
+}
+
+/// How `release` itself says that it is started, if it is here and says so.
+#[must_use]
+pub fn start(releases: &Path, release: &ReleaseRef) -> Option<Command> {
+    let manifest = fs::read(Places::of(releases, release).manifest()).ok()?;
+    catalog::parse(release, &manifest).ok()?.start
 }
 
 /// The folder of the configuration that came with `release`, if one did (`EVERUP_CONFIG`).

@@ -1,13 +1,14 @@
 //! A deployment that a test follows: by its command, and by the record in the store.
 
-use super::{PATIENCE, Shop, until};
+use super::{LOOK, PATIENCE, Shop, until};
 use everup_core::deployment::State;
 use everup_core::record::Record;
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, park_timeout};
+use std::time::Instant;
 
 /// `everup deploy … --json`, under way.
 pub(crate) struct Running<'s> {
@@ -99,16 +100,19 @@ impl<'s> Running<'s> {
     /// Waits for its end.
     #[track_caller]
     pub(crate) fn ended(mut self) -> Ended {
-        let patience = PATIENCE;
-        let code =
-            until(&format!("the end of deployment {} (within {} s)", self.id, patience.as_secs()), || {
-                self.child.try_wait().unwrap()
-            });
+        let deadline = Instant::now() + PATIENCE;
+        let mut status = self.child.try_wait().unwrap();
+        while status.is_none() {
+            assert!(Instant::now() < deadline, "it did not end:\n{}", self.record().map_or_else(String::new, |r| told(&r)));
+            park_timeout(LOOK);
+            status = self.child.try_wait().unwrap();
+        }
+        let code = status.and_then(|status| status.code()).unwrap_or(-1);
         let (out, err) = (self.out.join().unwrap(), self.err.join().unwrap());
         let last: Value =
             out.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
         let record = record(self.shop, &self.id).unwrap();
-        Ended { code: code.code().unwrap_or(-1), document: last["deployment"].clone(), record, err }
+        Ended { code, document: last["deployment"].clone(), record, err }
     }
 }
 
@@ -144,16 +148,7 @@ impl Ended {
 
     #[track_caller]
     fn with(self, state: State, codes: &[i32]) -> Self {
-        let story: Vec<_> = self.record.story.iter().map(|line| line.what.as_str()).collect();
-        let told = || {
-            format!(
-                "{}\n{}\n{:#}\nstory:\n  {}",
-                self.record.because,
-                self.err,
-                self.document,
-                story.join("\n  ")
-            )
-        };
+        let told = || format!("{}{}{:#}", told(&self.record), self.err, self.document["requests"]);
         assert_eq!(self.record.state, state, "{}", told());
         assert!(codes.contains(&self.code), "it ended with {}: {}", self.code, told());
         self
@@ -177,6 +172,18 @@ impl Ended {
 fn record(shop: &Shop, id: &str) -> Option<Record> {
     let path = shop.state().join(format!("store/local/deployments/{id}.json"));
     serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
+/// Where a deployment is and how it came there.
+fn told(record: &Record) -> String {
+    let mut text = format!("{}: {}\n", record.state, record.because);
+    for (id, entry) in &record.instances {
+        let problem = entry.problem.as_ref().map(|problem| format!(": {problem}\n{}", problem.log.join("\n")));
+        text += &format!("  {id} {:?}{}\n", entry.progress, problem.unwrap_or_default());
+    }
+    let lines = record.waiting.iter().map(|line| format!("waiting: {line}"));
+    let lines = lines.chain(record.story.iter().map(|line| format!("{} {}", line.at.0 % 1_000_000, line.what)));
+    lines.fold(text, |text, line| text + "  " + &line + "\n")
 }
 
 fn collect(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {

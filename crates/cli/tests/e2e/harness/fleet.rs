@@ -215,7 +215,7 @@ impl Fleet {
             let text = fs::read_to_string(&path).unwrap_or_default();
             let lines: Vec<_> = text.lines().collect();
             eprintln!("---- {}", path.display());
-            for line in &lines[lines.len().saturating_sub(25)..] {
+            for line in &lines[lines.len().saturating_sub(15)..] {
                 eprintln!("{line}");
             }
         }

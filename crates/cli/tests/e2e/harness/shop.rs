@@ -119,7 +119,8 @@ impl Shop {
         shop.publish("1", first);
         shop.publish("2", second);
         let fleet = shop.up();
-        fleet.deploy(&["1"]).succeeded();
+        // Nobody came yet, so nothing was measured.
+        fleet.deploy(&["1"]).succeeded_somehow();
         fleet
     }
 }
