@@ -72,5 +72,6 @@ pub(super) fn inherited() -> Result<TcpListener, Failure> {
         Failure::input("this mode is started by `everup up` only", happened)
     };
     local::own_session();
+    local::may_be_adopted();
     local::sockets::inherited().map_err(refused)
 }

@@ -92,6 +92,7 @@ pub async fn run(settings: Settings, seat: Seat, listener: TcpListener) -> Resul
             sight: sight.clone(),
             peers: peers.clone(),
             probing: probing.clone(),
+            proxies: (settings.fleet.gate == GateKind::Proxy).then(|| places.clone()),
         },
         clock,
         chance: KernelChance,
@@ -223,7 +224,7 @@ async fn told() {
         Ok(mut terminate) => drop(terminate.recv().await),
         Err(error) => {
             tracing::warn!("TERM will end this agent without a word: {error}");
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -2,6 +2,7 @@
 //! which ask as users do.
 
 use super::fleet::Sight;
+use super::places::Places;
 use super::probing::Probing;
 use everup_core::ids::InstanceId;
 use everup_core::receipt::{Source, Sources, Window};
@@ -22,24 +23,38 @@ pub struct LocalMeter {
     pub(super) sight: Sight,
     pub(super) peers: HttpPeers,
     pub(super) probing: Probing,
+    /// Where the instances' own proxies are, if they have any: those hold, and the balancer only sees a slow answer.
+    pub(super) proxies: Option<Places>,
 }
 
 impl LocalMeter {
-    /// What the balancer counted; all of it missing if it does not answer.
+    /// What the balancer counted, which every request passes; and what waited at the instances' own gates.
     async fn gates(&self, window: Window) -> Source {
-        match self.balancer.measure(window).await {
-            Ok(source) => source,
-            Err(error) => {
-                tracing::warn!("the balancer's figures are missing: {error}");
-                Source { missing: vec![window], ..Source::default() }
-            }
+        let mut source = counted(&self.balancer, window).await;
+        let Some(places) = &self.proxies else { return source };
+        for id in self.sight.now().members.members.keys() {
+            let held = counted(&Client::new(places.proxy(id).control), window).await.held;
+            source.held.count += held.count;
+            source.held.longest_ms = source.held.longest_ms.max(held.longest_ms);
         }
+        source
     }
 
     async fn prober(&self, window: Window) -> Source {
         let seen = self.sight.now();
         let others: Vec<_> = seen.members.members.keys().filter(|id| **id != self.me).cloned().collect();
         self.probing.gather(&others, &self.peers, window).await
+    }
+}
+
+/// What one proxy counted; all of it missing if it does not answer.
+async fn counted(proxy: &Client, window: Window) -> Source {
+    match proxy.measure(window).await {
+        Ok(source) => source,
+        Err(error) => {
+            tracing::warn!("figures are missing: {error}");
+            Source { missing: vec![window], ..Source::default() }
+        }
     }
 }
 

@@ -37,3 +37,10 @@ pub fn prepare(settings: &Settings) -> Result<(), files::FileError> {
 pub fn own_session() {
     let _ = rustix::process::setsid();
 }
+
+/// Lets a later keeper, which is not this process's parent, take a copy of its listening socket where the kernel
+/// allows that to parents only (`kernel.yama.ptrace_scope` = 1). It has to be the same user all the same.
+pub fn may_be_adopted() {
+    // Where there is no such rule there is nothing to lift.
+    let _ = rustix::process::set_ptracer(rustix::process::PTracer::Any);
+}

@@ -1,7 +1,8 @@
 """A stand-in for the keeper's children: child.py STATE ROLE [ID].
 
 The socket is descriptor 0, as for the real ones. A balancer answers each connection with its PID. An agent asks the
-keeper who is in the fleet, and ends when it is told to; while STATE/broken exists it ends at once.
+keeper who is in the fleet, and ends when it is told to; while STATE/broken exists it ends at once. All end when the
+folder is gone.
 """
 import json, os, socket, sys, time
 
@@ -32,10 +33,15 @@ def told_to_end():
 
 
 if role == "balancer":
-    while True:
-        stream, _ = listener.accept()
+    listener.settimeout(1)
+    while os.path.exists(state):
+        try:
+            stream, _ = listener.accept()
+        except TimeoutError:
+            continue
         stream.sendall(b"%d\n" % os.getpid())
         stream.close()
+    sys.exit(0)
 if os.path.exists(state + "/broken"):
     sys.exit(3)
 told_to_end()

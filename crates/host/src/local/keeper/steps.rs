@@ -185,7 +185,11 @@ impl<H: House + 'static, C: Clock> Keeping<H, C> {
             return;
         }
         let who = &ended.who;
-        let asked = self.seat(who).map_or(self.ledger.closing, |(_, seat)| seat.terminating);
+        let asked = match who {
+            Who::Balancer => self.ledger.closing,
+            // One whose instance is gone already was ended with it.
+            Who::Agent(_) | Who::Proxy(_) => self.seat(who).is_none_or(|(_, seat)| seat.terminating),
+        };
         if asked {
             tracing::info!("{who} has ended");
         } else {
