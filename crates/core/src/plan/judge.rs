@@ -2,6 +2,7 @@
 
 use super::Planner;
 use crate::deployment::State;
+use crate::fleet::Seen;
 use crate::ids::InstanceId;
 use crate::instance::{Phase, Problem, View};
 use crate::order::Task;
@@ -187,7 +188,9 @@ impl Planner<'_> {
     }
 
     fn note_lowest(&mut self) {
-        if matches!(self.next.state, State::Pending) {
+        // Whoever has just begun to coordinate does not know yet of those who are to answer its greeting.
+        let unknown = |seen: &Seen| seen.member.as_ref().is_some_and(|m| m.balanced) && seen.heard.is_none();
+        if matches!(self.next.state, State::Pending) || self.facts.seen.seen.values().any(unknown) {
             return;
         }
         let now = u32::try_from(self.facts.seen.in_service().len()).unwrap_or(u32::MAX);
