@@ -15,7 +15,7 @@ use everup_host::settings::Settings;
 use everup_web::keyring::Keyring;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use tokio::task::spawn_local;
 
 /// Arguments of `everup up`.
@@ -82,15 +82,20 @@ fn detach(settings: &Settings, context: &Context) -> Result<Exit, Failure> {
     let lines = child.stdout.take().map(|out| BufReader::new(out).lines());
     let ready = lines.into_iter().flatten().map_while(Result::ok).any(|line| line == READY);
     if !ready {
-        let status = child.wait().map_err(failed)?;
-        let tail = std::fs::read_to_string(places.keeper_log()).unwrap_or_default();
-        let last: Vec<&str> = tail.lines().rev().take(6).collect();
-        let details = last.into_iter().rev().collect::<Vec<_>>().join("\n");
-        return Err(failed(format!("the keeper ended ({status})")).details(details));
+        return Err(ended(child.wait().map_err(failed)?, &places));
     }
     let ready = block_on(async { Ok(ready::wait(settings).await) })?;
     context.out.say(greeting(settings, &ready, "`everup down` ends the fleet"));
     Ok(Exit::Done)
+}
+
+/// A keeper in the background that ended before the fleet was in service: its own last words, and its own exit code.
+fn ended(status: ExitStatus, places: &Places) -> Failure {
+    let words = std::fs::read_to_string(places.keeper_log()).unwrap_or_default();
+    let last = words.rfind("error: ").map_or("", |begin| &words[begin..]);
+    let code = Exit::ALL.into_iter().find(|exit| Some(i32::from(exit.code())) == status.code());
+    let failure = failed(format!("the keeper in the background ended ({status})")).details(last);
+    Failure { exit: code.unwrap_or(Exit::Internal), ..failure }
 }
 
 /// Where everything is, and what to do next.
@@ -119,6 +124,7 @@ fn failure(error: &KeepError) -> Failure {
             let happened = format!("{}, for {since}", failure.happened);
             Failure { happened, ..failure }.hint("`everup status` shows it, `everup down` ends it")
         }
+        KeepError::TooDeep(_) => failure(Exit::BadInput),
         KeepError::Lock(_) => failure(Exit::Busy),
         KeepError::Listen(_) => {
             failure(Exit::BadInput).hint("`[listen] address` in everup.toml says where the service is")

@@ -10,21 +10,20 @@ use std::path::{Path, PathBuf};
 
 /// What could not be done with a file.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {wanted} {}: {source}", .path.display())]
+#[error("cannot {wanted} {}: {cause}", .path.display())]
 pub struct FileError {
     /// "read", "write", "create".
     pub wanted: &'static str,
     /// Which.
     pub path: PathBuf,
     /// What happened.
-    #[source]
-    pub source: io::Error,
+    pub cause: io::Error,
 }
 
 impl FileError {
     pub(super) fn at(wanted: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self { wanted, path, source }
+        move |cause| Self { wanted, path, cause }
     }
 }
 

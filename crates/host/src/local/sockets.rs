@@ -29,13 +29,12 @@ pub enum ListenError {
         owner: Option<Identity>,
     },
     /// Something else is wrong with it.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}: {cause}")]
     Other {
         /// Where.
         address: SocketAddr,
         /// What.
-        #[source]
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
@@ -58,7 +57,7 @@ impl Sockets {
 
     /// A copy of `who`'s socket to give away; listens on `address` first if none is held.
     pub(super) fn copy(&mut self, who: &Who, address: SocketAddr) -> Result<OwnedFd, ListenError> {
-        let other = |source| ListenError::Other { address, source };
+        let other = |cause| ListenError::Other { address, cause };
         if !self.0.contains_key(who) {
             self.hold(who, open(address)?);
         }
@@ -106,9 +105,9 @@ fn open(address: SocketAddr) -> Result<TcpListener, ListenError> {
         listener.set_nonblocking(true)?;
         Ok(listener)
     };
-    try_it().map_err(|source| match source.kind() {
+    try_it().map_err(|cause| match cause.kind() {
         io::ErrorKind::AddrInUse => ListenError::Taken { address, owner: owner::owner(address) },
-        _ => ListenError::Other { address, source },
+        _ => ListenError::Other { address, cause },
     })
 }
 

@@ -26,6 +26,7 @@ use interrupts::Interrupts;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::BTreeSet;
 use std::io;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -33,6 +34,9 @@ use tokio::task::{AbortHandle, spawn_local};
 
 /// Events that wait for the loop.
 const EVENTS: usize = 64;
+
+/// The longest name of a Unix socket, in bytes, without the NUL at its end.
+const SOCKET_NAME: usize = 107;
 
 /// Why a fleet cannot be kept.
 #[derive(Debug, thiserror::Error)]
@@ -46,8 +50,14 @@ pub enum KeepError {
     /// The service's address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// A control socket's name would be longer than the kernel takes.
+    #[error(
+        "{} has {} bytes, and the name of a socket may have {SOCKET_NAME} at most; move the folder to a shorter path",
+        .0.display(), .0.as_os_str().len()
+    )]
+    TooDeep(PathBuf),
     /// The system gave no signal handler or the like.
-    #[error("the system refused: {0}")]
+    #[error(transparent)]
     System(#[from] io::Error),
 }
 
@@ -102,6 +112,7 @@ impl<H: House + 'static, C: Clock> Keeping<H, C> {
     /// When another keeper has it, a file cannot be used, or the service's port is taken.
     pub fn take(settings: Settings, house: H, clock: C) -> Result<Self, KeepError> {
         let run = settings.run();
+        short_enough(&settings)?;
         prepare(&settings)?;
         let lock = Lock::take(&run.join("keeper.lock"), clock.wall())?;
         raise_limits();
@@ -251,6 +262,12 @@ impl<H: House + 'static, C: Clock> Keeping<H, C> {
             _ => Ok(()),
         }
     }
+}
+
+/// Refuses a folder in which the longest of the control sockets' names would not fit.
+fn short_enough(settings: &Settings) -> Result<(), KeepError> {
+    let longest = settings.state.join("instances/i99999/proxy.sock");
+    if longest.as_os_str().len() <= SOCKET_NAME { Ok(()) } else { Err(KeepError::TooDeep(longest)) }
 }
 
 /// A held request is a socket: as many as the system allows, for the keeper's children too.
