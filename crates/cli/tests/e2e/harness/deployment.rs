@@ -103,7 +103,11 @@ impl<'s> Running<'s> {
         let deadline = Instant::now() + PATIENCE;
         let mut status = self.child.try_wait().unwrap();
         while status.is_none() {
-            assert!(Instant::now() < deadline, "it did not end:\n{}", self.record().map_or_else(String::new, |r| told(&r)));
+            assert!(
+                Instant::now() < deadline,
+                "it did not end:\n{}",
+                self.record().map_or_else(String::new, |r| told(&r))
+            );
             park_timeout(LOOK);
             status = self.child.try_wait().unwrap();
         }
@@ -176,13 +180,17 @@ fn record(shop: &Shop, id: &str) -> Option<Record> {
 
 /// Where a deployment is and how it came there.
 fn told(record: &Record) -> String {
-    let mut text = format!("{}: {}\n", record.state, record.because);
+    let receipt =
+        record.receipt.as_ref().map_or("no receipt".to_owned(), |receipt| format!("{:?}", receipt.verdict));
+    let mut text = format!("{}: {} ({receipt})\n", record.state, record.because);
     for (id, entry) in &record.instances {
-        let problem = entry.problem.as_ref().map(|problem| format!(": {problem}\n{}", problem.log.join("\n")));
+        let problem =
+            entry.problem.as_ref().map(|problem| format!(": {problem}\n{}", problem.log.join("\n")));
         text += &format!("  {id} {:?}{}\n", entry.progress, problem.unwrap_or_default());
     }
     let lines = record.waiting.iter().map(|line| format!("waiting: {line}"));
-    let lines = lines.chain(record.story.iter().map(|line| format!("{} {}", line.at.0 % 1_000_000, line.what)));
+    let lines =
+        lines.chain(record.story.iter().map(|line| format!("{} {}", line.at.0 % 1_000_000, line.what)));
     lines.fold(text, |text, line| text + "  " + &line + "\n")
 }
 

@@ -6,6 +6,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use tempfile::TempDir;
 
 /// What differs from one test to another.
@@ -150,13 +151,15 @@ impl Said {
 }
 
 /// A port that is free now, outside of the range from which the kernel takes ports for connections, and never the
-/// first of eight, which is an instance's. Tests in other processes begin elsewhere.
+/// first of eight, which is an instance's. Tests in other processes begin elsewhere, and no two in this one share any.
 fn address() -> SocketAddr {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
     let low: u32 = range.split_whitespace().next().unwrap().parse().unwrap();
     let blocks = (low - 10_000) / 8;
     let first = std::process::id().wrapping_mul(37);
-    let ports = (0..blocks).map(|n| 10_000 + (first.wrapping_add(n) % blocks) * 8 + 7);
+    let next = (0..blocks).map(|_| first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)));
+    let ports = next.map(|n| 10_000 + (n % blocks) * 8 + 7);
     let mut addresses = ports.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port as u16)));
     addresses.find(|address| TcpListener::bind(address).is_ok()).unwrap()
 }
