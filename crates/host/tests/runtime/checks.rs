@@ -6,7 +6,23 @@ use everup_core::seams::Runtime;
 use everup_core::time::Millis;
 use everup_host::settings::Check;
 use std::net::{Ipv4Addr, TcpListener};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+
+/// A process that is none of ours; ended with the test.
+struct Stranger(Child);
+
+impl Stranger {
+    fn end(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
 
 #[tokio::test]
 async fn an_app_is_reached_wherever_it_listens() {
@@ -51,13 +67,15 @@ async fn a_stranger_that_shares_the_port_is_named_though_the_app_answers() {
     let mut world = World::server();
     world.setup.app.env.insert("SHARE".to_owned(), "yes".to_owned());
     let running = world.start_healthy(&world.runtime()).await;
-    let mut stranger = Command::new("python3")
+    let stranger = Command::new("python3")
         .arg(world.release_folder().join("app.py"))
         .env("SHARE", "yes")
         .env("PORT", world.setup.ports[0].to_string())
-        .stdout(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
         .spawn()
         .unwrap();
+    let mut stranger = Stranger(stranger);
     // A new agent has no proof yet: it looks at every socket on the port.
     let problem = async {
         loop {
@@ -68,10 +86,10 @@ async fn a_stranger_that_shares_the_port_is_named_though_the_app_answers() {
         }
     };
     let problem = soon(problem).await;
-    let wanted = format!("port {} is listened on by `python3` (pid {})", world.setup.ports[0], stranger.id());
+    let wanted =
+        format!("port {} is listened on by `python3` (pid {})", world.setup.ports[0], stranger.0.id());
     assert!(problem.reason.contains(&wanted), "{problem}");
-    stranger.kill().unwrap();
-    stranger.wait().unwrap();
+    stranger.end();
     let runtime = world.runtime();
     healthy(&runtime, &running).await;
     runtime.stop(&running, Millis::ZERO).await;

@@ -108,21 +108,31 @@ async fn a_run_whose_minder_is_killed_is_not_known_and_told_when_it_is_over() {
     let text = "echo half; echo x > $EVERUP_DATA/x; while ! test -f $EVERUP_DATA/go; do sleep 0.02; done";
     let runtime = world.runtime();
     let order = run(text);
-    let (outcome, state) = tokio::join!(soon(runtime.run_once(&order)), async {
+    let mut outcome = Box::pin(runtime.run_once(&order));
+    let orphaned = async {
         world.written("x").await;
         let state = until(|| state(&world)).await;
         let log = folder(&world).join("run.log");
         until(|| std::fs::read(&log).ok().filter(|text| text == b"half\n")).await;
         state.minder.signal(Signal::KILL);
         until(|| (!state.minder.lives()).then_some(())).await;
-        assert_eq!(world.runtime().settle(&order).await, None, "its processes still run");
+        // Asked for a while: the outcome must not be told as long as anything of it runs.
+        for _ in 0..20 {
+            assert_eq!(world.runtime().settle(&order).await, None, "its processes still run");
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
         assert!(
             !marked(&format!("EVERUP_START={}", state.start), 0).is_empty(),
             "nobody may kill a migration"
         );
-        std::fs::write(world.data().join("go"), "").unwrap();
         state
-    });
+    };
+    let state = tokio::select! {
+        outcome = &mut outcome => panic!("told too early: {outcome:?}"),
+        state = soon(orphaned) => state,
+    };
+    std::fs::write(world.data().join("go"), "").unwrap();
+    let outcome = soon(outcome).await;
     let Outcome::Unknown { reason, log } = outcome else { panic!("{outcome:?}") };
     assert!(reason.contains("its minder was killed") && log == ["half"], "{reason} {log:?}");
     assert_eq!(marked(&format!("EVERUP_START={}", state.start), 0), []);

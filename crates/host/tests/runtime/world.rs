@@ -10,6 +10,7 @@ use everup_host::minder::State;
 use everup_host::proc::{Identity, Stat, marked};
 use everup_host::runtime::{Folders, ProcessRuntime, Releases, Setup};
 use everup_host::settings::{App, Check, Health, Log};
+use rustix::process::Signal;
 use std::ffi::OsString;
 use std::fs::Permissions;
 use std::future::Future;
@@ -110,6 +111,15 @@ impl World {
     /// Waits until the app wrote something into `name`.
     pub(crate) async fn written(&self, name: &str) -> String {
         until(|| Some(self.read(name)).filter(|text| text.ends_with('\n'))).await
+    }
+}
+
+impl Drop for World {
+    /// A test that fails leaves nothing running: without its processes a minder ends by itself.
+    fn drop(&mut self) {
+        for process in marked(&format!("EVERUP_DATA={}", self.data().display()), 0) {
+            process.identity().signal(Signal::KILL);
+        }
     }
 }
 
