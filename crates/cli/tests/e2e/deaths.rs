@@ -5,7 +5,8 @@ use everup_core::deployment::State;
 use everup_core::ids::InstanceId;
 use rustix::process::Signal;
 
-/// So many requests are inside one process at once: users come every 10 ms, and answers take a few.
+/// So many requests are inside one process at once: users come every 25 ms, and answers take a few, or more on a busy
+/// machine.
 const INSIDE: u64 = 5;
 
 fn fleet(setup: &Setup) -> Fleet {

@@ -17,7 +17,7 @@ impl Users {
     /// GETs of `/` alone: every program answers these.
     #[track_caller]
     pub(crate) fn come(address: SocketAddr) -> Self {
-        Self::as_planned(Plan::gets(address, 100))
+        Self::as_planned(Plan::gets(address, 40))
     }
 
     /// A little of everything: for the demo's app.
