@@ -57,7 +57,11 @@ impl Clients {
         let idle = open.values().filter_map(Weak::upgrade).filter(|c| c.requests.get() == 0);
         let idlest = idle.min_by_key(|c| c.idle_since.get());
         drop(open);
-        idlest.inspect(|client| client.close()).is_some()
+        let Some(client) = idlest else { return false };
+        // Forgotten at once, so that the next call finds another one.
+        self.open.borrow_mut().remove(&client.number);
+        client.close();
+        true
     }
 
     pub(crate) fn close_all(&self) {

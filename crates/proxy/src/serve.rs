@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 
-/// After an accept that failed for want of something, another try is made after this, or when a client has gone.
+/// After an accept that failed, and where no idle connection could be closed, another try is made after this.
 const BREATH: Duration = Duration::from_millis(50);
 
 /// Descriptors that are not for clients and apps: files, control sockets, the listening socket.
@@ -51,19 +51,28 @@ pub(crate) async fn accept(proxy: &Rc<Proxy>, listener: TcpListener, room: usize
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => {
                         if proxy.clients.count() >= room {
-                            proxy.clients.close_idlest();
+                            make_room(proxy).await;
                         }
                         begin(proxy, stream, &proxy.clients.opened(peer.ip().to_canonical()));
                     }
                     Err(e) => {
                         complaints.note(&e);
-                        proxy.clients.close_idlest();
-                        tokio::time::sleep(BREATH).await;
+                        if !make_room(proxy).await {
+                            tokio::time::sleep(BREATH).await;
+                        }
                     }
                 }
             },
         }
     }
+}
+
+/// Closes an idle connection, if there is one: its descriptor is free when this is done.
+async fn make_room(proxy: &Proxy) -> bool {
+    let made = proxy.clients.close_idlest();
+    // The aborted task is dropped when it would have run next.
+    tokio::task::yield_now().await;
+    made
 }
 
 /// At most one line a second.
