@@ -5,11 +5,12 @@ use crate::failure::Failure;
 use crate::output::Out;
 use crate::progress::screen::Screen;
 use crate::reach::{self, Reach, may_ask_another};
+use everup_core::ids::DeploymentId;
 use everup_core::status::Status;
 use everup_web::client::{Client, Failure as CallFailure};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// How following ended.
 #[derive(Debug)]
@@ -25,13 +26,31 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two rounds in which nobody answered: nobody can tell of a change.
 const AGAIN: Duration = Duration::from_millis(500);
 
+/// An agent that tells of another deployment than the one that is followed is left for the next one after this long:
+/// it has not heard yet.
+const STALE: Duration = Duration::from_secs(2);
+/// A status that shows every instance is waited for so long.
+const WHOLE: Duration = Duration::from_secs(3);
+
 /// Follows a fleet.
 pub struct Follower<'r> {
     reach: &'r Reach,
     screen: Screen,
+    /// The deployment that is followed, if it is one.
+    deployment: Option<DeploymentId>,
     /// Ctrl-C, also while nobody looks.
     interrupts: Signal,
     silent_since: Option<Instant>,
+}
+
+/// Why an agent is not listened to any more.
+enum Left {
+    /// What was waited for is there, or the person left.
+    Ended(Ended),
+    /// Its stream ended: it may know more now.
+    Again,
+    /// It knows less than others.
+    Stale,
 }
 
 impl<'r> Follower<'r> {
@@ -40,15 +59,15 @@ impl<'r> Follower<'r> {
     /// # Errors
     /// When the machine gives no signal handler.
     pub fn new(reach: &'r Reach, out: Out) -> Result<Self, Failure> {
-        let refused = |error| Failure::new(Exit::Internal, "the fleet could not be followed", error);
+        let refused = |error| Failure::new(Exit::Internal, WANTED, error);
         let interrupts = signal(SignalKind::interrupt()).map_err(refused)?;
-        Ok(Self { reach, screen: Screen::new(out), interrupts, silent_since: None })
+        Ok(Self { reach, screen: Screen::new(out), deployment: None, interrupts, silent_since: None })
     }
 
-    /// What it shows.
+    /// Only what agents say that know of this deployment.
     #[must_use]
-    pub fn screen(&self) -> &Screen {
-        &self.screen
+    pub fn of(self, deployment: &DeploymentId) -> Self {
+        Self { deployment: Some(deployment.clone()), ..self }
     }
 
     /// Shows every status until `enough` says so of one, or Ctrl-C.
@@ -57,16 +76,8 @@ impl<'r> Follower<'r> {
     /// When an agent refuses, or none answers for a minute.
     pub async fn until(&mut self, enough: impl Fn(&Status) -> bool) -> Result<Ended, Failure> {
         let ended = loop {
-            for agent in self.reach.agents().await? {
-                match self.through(&agent, &enough).await {
-                    Ok(Some(ended)) => {
-                        self.screen.leave();
-                        return Ok(ended);
-                    }
-                    Ok(None) => {}
-                    Err(error) if may_ask_another(&error) => self.lost(&error),
-                    Err(error) => return Err(reach::failure("the fleet could not be followed", &error)),
-                }
+            if let Some(ended) = self.round(&enough).await? {
+                break ended;
             }
             if let Some(ended) = self.pause().await? {
                 break ended;
@@ -76,30 +87,59 @@ impl<'r> Follower<'r> {
         Ok(ended)
     }
 
-    /// As long as this agent tells. Nothing when it ends: then another is asked.
+    /// Listens to one agent after the other, to each as long as it tells.
+    async fn round(&mut self, enough: &impl Fn(&Status) -> bool) -> Result<Option<Ended>, Failure> {
+        for agent in self.reach.agents().await? {
+            loop {
+                match self.through(&agent, enough).await {
+                    Ok(Left::Ended(ended)) => return Ok(Some(ended)),
+                    Ok(Left::Again) => continue,
+                    Ok(Left::Stale) => {}
+                    Err(error) if may_ask_another(&error) => self.lost(&error),
+                    Err(error) => return Err(reach::failure(WANTED, &error)),
+                }
+                break;
+            }
+        }
+        Ok(None)
+    }
+
     async fn through(
         &mut self,
         agent: &Client,
         enough: &impl Fn(&Status) -> bool,
-    ) -> Result<Option<Ended>, CallFailure> {
+    ) -> Result<Left, CallFailure> {
         let mut events = agent.events().await?;
         let mut pace = tokio::time::interval(self.screen.pace());
+        let (mut told, mut stale) = (false, Instant::now() + STALE);
         loop {
             tokio::select! {
                 next = events.next() => match next? {
-                    None => return Ok(None),
+                    // A stream that ends without a word is no reason to ask the same agent again at once.
+                    None => return Ok(if told { Left::Again } else { Left::Stale }),
                     Some(status) => {
                         self.silent_since = None;
-                        self.screen.show(status.clone());
-                        if enough(&status) {
-                            return Ok(Some(Ended::Reached(Box::new(status))));
+                        told = true;
+                        if self.knows(&status) {
+                            stale = Instant::now() + FOR_EVER;
+                            self.screen.show(status.clone());
+                            if enough(&status) {
+                                return Ok(Left::Ended(Ended::Reached(Box::new(status))));
+                            }
                         }
                     }
                 },
+                () = sleep_until(stale), if self.deployment.is_some() => return Ok(Left::Stale),
                 _ = pace.tick() => self.screen.tick(),
-                _ = self.interrupts.recv() => return Ok(Some(Ended::Left)),
+                _ = self.interrupts.recv() => return Ok(Left::Ended(Ended::Left)),
             }
         }
+    }
+
+    /// Whether the teller has heard of the deployment that is followed.
+    fn knows(&self, status: &Status) -> bool {
+        let told = status.record.as_ref().map(|record| &record.id);
+        self.deployment.as_ref().is_none_or(|wanted| told.is_some_and(|told| told >= wanted))
     }
 
     fn lost(&mut self, error: &CallFailure) {
@@ -114,11 +154,30 @@ impl<'r> Follower<'r> {
         let since = *self.silent_since.get_or_insert_with(Instant::now);
         if since.elapsed() > PATIENCE {
             let happened = format!("no agent answered for {} s", PATIENCE.as_secs());
-            return Err(Failure::new(Exit::Unreachable, "the fleet could not be followed", happened)
+            return Err(Failure::new(Exit::Unreachable, WANTED, happened)
                 .hint("`everup status` shows which agents answer; `everup up` starts the fleet"));
         }
-        let next = Instant::now() + AGAIN;
-        let left = timeout_at(next, self.interrupts.recv()).await;
+        let left = timeout_at(Instant::now() + AGAIN, self.interrupts.recv()).await;
         Ok(left.is_ok().then_some(Ended::Left))
     }
+}
+
+const WANTED: &str = "the fleet could not be followed";
+/// Longer than any deployment.
+const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3_600);
+
+/// The present status, with every instance in it: an agent that nobody asked for a while has to look first.
+///
+/// # Errors
+/// When the agent does not answer.
+pub async fn whole(agent: &Client) -> Result<Status, CallFailure> {
+    let mut status = agent.status(None).await?;
+    let until = Instant::now() + WHOLE;
+    while status.instances.is_empty() || status.instances.iter().any(|line| line.phase.is_none()) {
+        match timeout_at(until, agent.status(Some((status.seq, &status.instance)))).await {
+            Ok(next) => status = next?,
+            Err(_) => break,
+        }
+    }
+    Ok(status)
 }

@@ -182,7 +182,7 @@ pub async fn follow(reach: &Reach, id: &DeploymentId, context: &Context) -> Resu
 /// # Errors
 /// When nobody answers any more.
 pub async fn outcome(reach: &Reach, id: &DeploymentId, out: Out) -> Result<Option<Record>, Failure> {
-    let mut follower = Follower::new(reach, out)?;
+    let mut follower = Follower::new(reach, out)?.of(id);
     match follower.until(|status| over(status, id)).await? {
         Ended::Left => Ok(None),
         Ended::Reached(status) => finished(reach, id, *status).await.map(Some),
@@ -208,7 +208,7 @@ async fn finished(reach: &Reach, id: &DeploymentId, status: Status) -> Result<Re
     if let Some(record) = status.record.filter(|record| record.id == *id && complete(record)) {
         return Ok(record);
     }
-    let mut follower = Follower::new(reach, Out::QUIET)?;
+    let mut follower = Follower::new(reach, Out::QUIET)?.of(id);
     let written = |status: &Status| status.record.as_ref().is_some_and(|r| r.id != *id || complete(r));
     // A receipt that does not come is said in the last lines.
     let _ = timeout(RECEIPT, follower.until(written)).await;

@@ -3,6 +3,7 @@
 use crate::context::{Context, block_on};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::follow::whole;
 use crate::output::paint;
 use crate::reach::Reach;
 use crate::store;
@@ -98,7 +99,7 @@ fn address(settings: &Settings) -> Result<String, String> {
 
 fn status(settings: &Settings) -> Result<Status, Failure> {
     let reach = Reach::new(settings)?;
-    block_on(reach.ask("the fleet could not be asked", async |agent: &Client| agent.status(None).await))
+    block_on(reach.ask("the fleet could not be asked", async |agent: &Client| whole(agent).await))
 }
 
 fn fleet(status: &Status) -> Result<String, String> {

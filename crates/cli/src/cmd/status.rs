@@ -3,7 +3,7 @@
 use crate::context::{Context, block_on};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::follow::{Ended, Follower};
+use crate::follow::{Ended, Follower, whole};
 use crate::progress::{frame, receipt};
 use crate::reach::Reach;
 use everup_release::publish::now;
@@ -26,7 +26,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     if args.watch {
         return block_on(watch(&reach, context));
     }
-    let call = async |agent: &Client| agent.status(None).await;
+    let call = async |agent: &Client| whole(agent).await;
     let status = block_on(reach.ask("the fleet's status could not be read", call))?;
     let text = || {
         let mut lines = frame::lines(&status, now(), context.out.width);

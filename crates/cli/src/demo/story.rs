@@ -17,8 +17,8 @@ use everup_core::policy::{Policy, Strategy};
 use everup_core::record::{Progress, Record};
 use everup_core::status::Status;
 use everup_core::time::Millis;
-use everup_core::words;
 use everup_host::local::ledger::Who;
+use everup_host::local::wire::Info;
 use everup_host::proc::{Identity, Stat, below};
 use everup_web::client::Client;
 use everup_web::wire::Deploy;
@@ -126,16 +126,15 @@ impl<'s> Teller<'s> {
         let victim = status.instances.iter().map(|line| &line.id).find(|id| Some(*id) != coordinator);
         let victim = victim.ok_or_else(|| failed("every instance coordinates"))?.clone();
         let ((total, failed_before), began) = (users.figures(), Instant::now());
-        let killed = self.kill(&victim, true).await?;
+        let killed = self.kill(&victim).await?;
         self.until(|status| serving(status) < 4).await?;
         self.until(|status| serving(status) == 4).await?;
         let back_ms = millis(began);
         let (now, failed_now) = users.figures();
         let lost = failed_now - failed_before;
         self.say(format!(
-            "{victim} was killed ({}); all four are in service again after {}; \
+            "{victim} was killed, {killed} processes of it; all four are in service again after {}; \
              of {} requests, the {lost} that were inside it failed",
-            words::count(killed, "process"),
             Millis(back_ms),
             now - total
         ));
@@ -154,19 +153,36 @@ impl<'s> Teller<'s> {
         let middle = |status: &Status| half_done(status, &id) || is_over(status, &id);
         let status = self.until(middle).await?;
         let victim = status.coordinator.ok_or_else(|| failed("nobody coordinates"))?;
-        self.kill(&victim, false).await?;
-        let began = Instant::now();
-        let away = |status: &Status| is_over(status, &id) || status.coordinator.as_ref() != Some(&victim);
-        let successor = self.until(away).await?.coordinator.filter(|id| *id != victim);
-        let told = match &successor {
-            Some(next) => format!("{victim} was killed; {next} took over after {}", Millis(millis(began))),
-            None => format!("{victim} was killed, came back and went on"),
-        };
-        self.say(told);
+        let successor = self.depose(&victim, &id).await?;
         let record = self.ended(&id).await?;
+        match &successor {
+            Some(next) => self.say(format!("{next} took over from {victim} and finished")),
+            None => self.report.broken(format!("nobody took over from {victim}")),
+        }
         self.report.coordinator_killed = Some(CoordinatorKilled { instance: victim, successor });
         self.judge(&record, State::Succeeded, before, users);
         Ok(())
+    }
+
+    /// Kills the agent of `victim`, and keeps it from coming back until another coordinates. Says who.
+    async fn depose(
+        &mut self,
+        victim: &InstanceId,
+        id: &DeploymentId,
+    ) -> Result<Option<InstanceId>, Failure> {
+        let info = self.reach.keeper().info().await.map_err(failed)?;
+        let frozen = Frozen::new(info.pid).ok_or_else(|| failed("the keeper cannot be stopped"))?;
+        let began = Instant::now();
+        self.kill_processes(&info, victim, false)?;
+        self.say(format!("{victim} is killed; the keeper, which would start it again at once, is frozen"));
+        let other = |status: &Status| status.coordinator.as_ref().is_some_and(|who| who != victim);
+        let status = self.until(|status| is_over(status, id) || other(status)).await?;
+        drop(frozen);
+        let successor = status.coordinator.filter(|who| who != victim);
+        if let Some(next) = &successor {
+            self.say(format!("{next} coordinates since {} after that", Millis(millis(began))));
+        }
+        Ok(successor)
     }
 
     async fn broken_release(&mut self, users: &Load) -> Result<(), Failure> {
@@ -239,9 +255,13 @@ impl<'s> Teller<'s> {
         }
     }
 
-    /// Kills the agent of `id`, and, if `all`, everything that it started. Says how many processes that were.
-    async fn kill(&self, id: &InstanceId, all: bool) -> Result<usize, Failure> {
+    /// Kills the agent of `id`, and everything that it started. Says how many processes that were.
+    async fn kill(&self, id: &InstanceId) -> Result<usize, Failure> {
         let info = self.reach.keeper().info().await.map_err(failed)?;
+        self.kill_processes(&info, id, true)
+    }
+
+    fn kill_processes(&self, info: &Info, id: &InstanceId, all: bool) -> Result<usize, Failure> {
         let agent =
             info.process(&Who::Agent(id.clone())).ok_or_else(|| failed(format!("{id} has no agent")))?;
         let mut victims: Vec<Identity> = Identity::of(agent).into_iter().collect();
@@ -283,6 +303,22 @@ impl<'s> Teller<'s> {
 
     fn say(&self, text: impl AsRef<str>) {
         self.out.say(format!("  {}", text.as_ref()));
+    }
+}
+
+/// A process that stands still until this is dropped.
+struct Frozen(Identity);
+
+impl Frozen {
+    fn new(pid: u32) -> Option<Self> {
+        let process = Identity::of(pid)?;
+        process.signal(Signal::STOP).then_some(Self(process))
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        self.0.signal(Signal::CONT);
     }
 }
 

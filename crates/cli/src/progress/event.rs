@@ -6,6 +6,7 @@ use everup_core::ids::{DeploymentId, InstanceId, Version};
 use everup_core::instance::{Phase, Problem};
 use everup_core::status::{Line, Status};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// One change.
@@ -21,7 +22,7 @@ pub enum Event {
         /// Why.
         because: String,
     },
-    /// It waits for something else.
+    /// It waits for something that it did not wait for before.
     Waiting {
         /// Which.
         deployment: DeploymentId,
@@ -93,11 +94,21 @@ fn deployment(before: Option<&Status>, now: &Status) -> Vec<Event> {
         let (deployment, because) = (record.id.clone(), record.because.clone());
         events.push(Event::State { deployment, state: record.state, because });
     }
-    let waiting = old.map_or(!record.waiting.is_empty(), |old| old.waiting != record.waiting);
-    if waiting && !record.state.is_final() && !record.waiting.is_empty() {
-        events.push(Event::Waiting { deployment: record.id.clone(), waiting: record.waiting.clone() });
+    let known: BTreeSet<&str> = old.iter().flat_map(|old| &old.waiting).map(|wait| lasting(wait)).collect();
+    let fresh = record.waiting.iter().filter(|wait| !known.contains(lasting(wait)));
+    let waiting: Vec<String> = fresh.cloned().collect();
+    if !record.state.is_final() && !waiting.is_empty() {
+        events.push(Event::Waiting { deployment: record.id.clone(), waiting });
     }
     events
+}
+
+/// A wait without its countdown, which alone is no news: "i2 to answer, 4.2 s left".
+fn lasting(wait: &str) -> &str {
+    match wait.strip_suffix(" left").and_then(|rest| rest.rsplit_once(", ")) {
+        Some((lasting, _)) => lasting,
+        None => wait,
+    }
 }
 
 fn line<'s>(status: &'s Status, id: &InstanceId) -> Option<&'s Line> {
@@ -127,7 +138,9 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::State { state, because, .. } => write!(f, "{}: {because}", super::frame::state(*state)),
-            Self::Waiting { waiting, .. } => write!(f, "waiting: {}", waiting.join("; ")),
+            Self::Waiting { waiting, .. } => f.write_str(
+                &waiting.iter().map(|wait| format!("waiting: {wait}")).collect::<Vec<_>>().join("\n"),
+            ),
             Self::Coordinator { coordinator } => write!(f, "{coordinator} coordinates"),
             Self::Instance { instance, phase, release, in_service, problem, .. } => {
                 let release = release.as_ref().map_or("no release".to_owned(), |v| format!("release {v}"));
