@@ -6,6 +6,7 @@ use crate::rng::Rng;
 use crate::rules::Broken;
 use crate::world::releases::{Conduct, number};
 use crate::world::{Sim, World};
+use everup_core::deployment::State;
 use everup_core::gate::Passing;
 
 /// After the faults, what runs may take so long beyond its bound: the way back has no bound of its own but this.
@@ -37,10 +38,11 @@ async fn end_well(sim: &Sim) -> Result<(), String> {
             Ok(()) => return users_go_home(sim).await,
             Err(apart) => apart,
         };
-        if attempt == HELP {
+        if attempt == HELP || !may_help(&sim.world()) {
             return Err(apart);
         }
-        sim.world().helped.push(apart);
+        let why = why_apart(&sim.world(), &apart);
+        sim.world().helped.push(why);
         let fix = publish_a_fix(sim);
         operators::press(sim, &mut rng, &operators::plain(sim, fix)).await;
         what_runs_ends(sim).await?;
@@ -53,6 +55,24 @@ fn publish_a_fix(sim: &Sim) -> u16 {
     let mut world = sim.world();
     let schema = world.database.schema;
     world.releases.publish(schema, Conduct::Good).no
+}
+
+/// Only a deployment that failed, and says so, may leave a fleet that is not whole; or a release that went bad after it
+/// was believed.
+fn may_help(world: &World) -> bool {
+    let newcomers = world.objects.head.as_ref().and_then(|head| head.newcomers.as_ref());
+    let bad = newcomers.is_some_and(|release| world.releases.of(release).conduct != Conduct::Good);
+    let failed = world.objects.records.values().next_back().is_none_or(|last| last.state == State::Failed);
+    bad || failed
+}
+
+/// How the last deployment ended, and what was apart, without the names.
+fn why_apart(world: &World, apart: &str) -> String {
+    let last = world.objects.records.values().next_back();
+    let ended = last.map_or_else(|| "never deployed".to_owned(), |last| format!("after it {}", last.state));
+    let kind = apart.split_once(' ').map_or(apart, |(_, rest)| rest);
+    let kind: String = kind.chars().filter(|c| !c.is_ascii_digit()).collect();
+    format!("{ended}: an instance {kind}")
 }
 
 async fn what_runs_ends(sim: &Sim) -> Result<(), String> {

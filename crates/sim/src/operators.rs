@@ -3,7 +3,7 @@
 use crate::fault::Fault;
 use crate::rng::Rng;
 use crate::trace::What;
-use crate::world::releases::{Conduct, Ending, pinned, version};
+use crate::world::releases::{Conduct, Ending, number_of, pinned, version};
 use crate::world::{Sim, World, agent};
 use everup_core::deployment::State;
 use everup_core::head::Request;
@@ -58,9 +58,10 @@ fn wish(sim: &Sim, rng: &mut Rng) -> Request {
         return request(sim, rng, no, true);
     }
     if rng.chance(120) {
-        let newest = sim.world().releases.newest().map_or(1, |release| release.no);
-        let old = rng.between(1, u64::from(newest)) as u16;
-        return request(sim, rng, old, false);
+        let known = known(&sim.world());
+        if let Some(old) = rng.pick(&known) {
+            return request(sim, rng, old, false);
+        }
     }
     let conduct = if sim.setting.rate(Fault::BadRelease) > 0 && rng.chance(500) {
         match rng.below(4) {
@@ -74,6 +75,12 @@ fn wish(sim: &Sim, rng: &mut Rng) -> Request {
     };
     let migrates = sim.setting.migrations && rng.chance(500);
     publish(sim, rng, migrates, conduct)
+}
+
+/// The releases that the environment has been asked to run: of others it cannot know for which schema they were made.
+fn known(world: &World) -> Vec<u16> {
+    let Some(head) = &world.objects.head else { return Vec::new() };
+    head.deployed.iter().chain(&head.forbidden).map(number_of).collect()
 }
 
 fn publish(sim: &Sim, rng: &mut Rng, migrates: bool, conduct: Conduct) -> Request {

@@ -37,8 +37,8 @@ pub struct Report {
     pub lasted: u64,
     /// Requests: served, failed.
     pub requests: (u64, u64),
-    /// Worlds in which an operator had to help after the faults.
-    pub helped: u64,
+    /// Worlds in which an operator had to deploy once more after the faults, by how the last deployment had ended.
+    pub helped: BTreeMap<String, (u64, u64)>,
     /// Faults by kind.
     pub faults: BTreeMap<String, u64>,
     /// Transitions of deployments.
@@ -56,7 +56,9 @@ impl Report {
         self.lasted += outcome.lasted;
         self.requests.0 += outcome.requests.0;
         self.requests.1 += outcome.requests.1;
-        self.helped += u64::from(!outcome.helped.is_empty());
+        if let Some(why) = outcome.helped.first() {
+            self.helped.entry(why.clone()).or_insert((0, outcome.seed)).0 += 1;
+        }
         for (fault, n) in &outcome.faults {
             *self.faults.entry(fault.clone()).or_default() += n;
         }
@@ -76,7 +78,9 @@ impl Report {
         self.lasted += other.lasted;
         self.requests.0 += other.requests.0;
         self.requests.1 += other.requests.1;
-        self.helped += other.helped;
+        for (why, (n, seed)) in other.helped {
+            self.helped.entry(why).or_insert((0, seed)).0 += n;
+        }
         for (fault, n) in other.faults {
             *self.faults.entry(fault).or_default() += n;
         }
@@ -111,7 +115,13 @@ impl fmt::Display for Report {
         )?;
         let (served, failed) = self.requests;
         writeln!(f, "requests: {served} served, {failed} failed by a fault of the world's, 0 because of us")?;
-        writeln!(f, "worlds in which an operator had to deploy once more after the faults: {}", self.helped)?;
+        writeln!(
+            f,
+            "\nworlds in which an operator had to deploy once more after the faults, for after them the fleet was"
+        )?;
+        for (why, (n, seed)) in &self.helped {
+            writeln!(f, "  {n:>7}  {why} (seed {seed})")?;
+        }
         writeln!(f, "\ntransitions ({} of {} legal ones):", self.transitions.len(), legal().len())?;
         for ((from, to), n) in &self.transitions {
             writeln!(f, "  {n:>7}  {from} > {to}")?;

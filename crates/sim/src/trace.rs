@@ -9,7 +9,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 
 /// How many events a story keeps.
-const STORY: usize = 500;
+const STORY: usize = 4_000;
 
 /// FNV-1a: the same on every run and every machine, unlike the standard library's.
 #[derive(Debug, Clone)]

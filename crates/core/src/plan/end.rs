@@ -62,8 +62,9 @@ pub fn head_after(head: &Head, record: &Record) -> Head {
         State::Failed if !record.proven => after.newcomers.clone_from(&record.from),
         _ => {}
     }
-    if let Some(from) = record.from.as_ref().filter(|from| after.allows(from)) {
-        after.deployed.insert(from.version.clone());
+    // Also what was given up: it was made for the database as it is now, and must not come back after the next change.
+    for release in record.from.iter().chain([&record.to]).filter(|release| head.allows(release)) {
+        after.deployed.insert(release.version.clone());
     }
     after
 }

@@ -136,12 +136,22 @@ impl Planner<'_> {
         if self.with(Progress::Done).is_empty() && failed.is_empty() {
             return self.nobody_left();
         }
-        if failed.is_empty() {
+        let elsewhere = self.elsewhere();
+        if elsewhere.is_empty() {
             self.enter(State::Succeeded, format!("every instance serves {}", self.next.to));
         } else {
-            let (who, why) = (words::list(failed.iter(), 5), self.why(&failed));
+            let (who, why) = (words::list(elsewhere.iter(), 5), self.why(&elsewhere));
             self.enter(State::Failed, format!("all but {who} serve {}: {why}", self.next.to));
         }
+    }
+
+    /// What failed; and of what was ill before, and is no failure, that which does not even run the new release.
+    fn elsewhere(&self) -> Vec<InstanceId> {
+        let there = |id: &InstanceId| {
+            self.next.instances[id].ill_before
+                && self.view(id).is_some_and(|view| view.running && view.release.as_ref() == Some(&self.next.to))
+        };
+        self.with(Progress::Failed).into_iter().filter(|id| !there(id)).collect()
     }
 
     fn nobody_left(&mut self) {
@@ -150,12 +160,20 @@ impl Planner<'_> {
         } else if self.present().is_empty() {
             self.wait(WaitingOn::Capacity { serving: 0, min: self.min() });
         } else {
-            let ill = self.with(Progress::Failed);
-            let why = self.why(&ill);
-            self.go_back(format!(
-                "{} was ill before and is ill on the new release: {why}",
-                words::list(ill.iter(), 3)
-            ));
+            self.maybe_nobody_healed();
+        }
+    }
+
+    /// All were ill before and are ill on the new release: neither failure nor proof. Their database may be away, so they
+    /// get the time of an update to recover, and nobody is rolled back for it.
+    fn maybe_nobody_healed(&mut self) {
+        let ill = self.with(Progress::Failed);
+        let (who, why) = (words::list(ill.iter(), 3), self.why(&ill));
+        let since = *self.next.stuck_since.get_or_insert(self.facts.elapsed);
+        if self.facts.elapsed.0.saturating_sub(since.0) > self.patience().0 {
+            self.enter(State::Failed, format!("{who} was ill before and is ill on {}: {why}", self.next.to));
+        } else {
+            self.wait(WaitingOn::Everybody(format!("{who} was ill before and is still ill: {why}")));
         }
     }
 

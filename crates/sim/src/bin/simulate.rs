@@ -68,7 +68,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
             "--first-seed" => args.first = number()?,
             "--check-replay" => args.replay = number()?,
             "--stories" => args.story = number()? as usize,
-            "--seed" => (args.first, args.seeds, args.story) = (number()?, 1, 500),
+            "--seed" => (args.first, args.seeds, args.story) = (number()?, 1, 4_000),
             "--trace-hash" => args.hash = true,
             other => return Err(format!("there is no {other:?}")),
         }

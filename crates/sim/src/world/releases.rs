@@ -77,11 +77,6 @@ impl Releases {
     pub(crate) fn newest_migrating(&self) -> Option<&Release> {
         self.0.values().rev().find(|release| release.migration.is_some())
     }
-
-    /// The newest.
-    pub(crate) fn newest(&self) -> Option<&Release> {
-        self.0.values().next_back()
-    }
 }
 
 /// The number in a pinned release's version.
