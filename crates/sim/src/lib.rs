@@ -4,6 +4,7 @@
 //! not simulate: bytes of requests, sockets, files and processes; those have tests of their own against the real
 //! thing.
 
+mod accident;
 mod chaos;
 pub mod conformance;
 mod executor;
@@ -21,6 +22,7 @@ mod trace;
 mod users;
 mod world;
 
+pub use accident::{Accident, run_accident};
 pub use report::Report;
 pub use rules::Broken;
 pub use run::{Outcome, run};

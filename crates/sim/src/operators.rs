@@ -20,9 +20,6 @@ use std::pin::pin;
 /// Starts the deployments of the time of trouble.
 pub(crate) async fn deploy(sim: Sim) {
     let mut rng = Rng::of(sim.setting.seed, "operators");
-    if !sim.setting.planned.is_empty() {
-        return deploy_as_planned(&sim, &mut rng).await;
-    }
     let pause = sim.setting.trouble / u64::from(sim.setting.deployments + 1);
     for _ in 0..sim.setting.deployments {
         sim.sleep(rng.between(pause / 4, pause)).await;
@@ -39,15 +36,6 @@ pub(crate) async fn deploy(sim: Sim) {
             });
         }
         press(&sim, &mut rng, &request).await;
-    }
-}
-
-async fn deploy_as_planned(sim: &Sim, rng: &mut Rng) {
-    for planned in sim.setting.planned.clone() {
-        sim.sleep(planned.at.saturating_sub(sim.now())).await;
-        let conduct = if planned.bad { Conduct::NeverHealthy } else { Conduct::Good };
-        let request = publish(sim, rng, planned.migration, conduct);
-        press(sim, rng, &request).await;
     }
 }
 
@@ -73,7 +61,7 @@ fn wish(sim: &Sim, rng: &mut Rng) -> Request {
     } else {
         Conduct::Good
     };
-    let migrates = sim.setting.migrations && rng.chance(500);
+    let migrates = rng.chance(sim.setting.migrations);
     publish(sim, rng, migrates, conduct)
 }
 

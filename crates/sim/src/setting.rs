@@ -28,25 +28,12 @@ pub(crate) struct Setting {
     pub(crate) late: u64,
     /// How many deployments operators want while there is trouble.
     pub(crate) deployments: u32,
-    /// Whether a release with a migration is among them, and the strategy then.
-    pub(crate) migrations: bool,
+    /// How many of a thousand of them bring a migration.
+    pub(crate) migrations: u32,
     /// Whether operators pause, resume, abort and press twice.
     pub(crate) meddling: bool,
     /// Whether the environment begins empty, without a release.
     pub(crate) empty: bool,
-    /// A release forced by a scenario instead of drawn ones; empty in ordinary worlds.
-    pub(crate) planned: Vec<Planned>,
-}
-
-/// A deployment of a scenario.
-#[derive(Debug, Clone)]
-pub(crate) struct Planned {
-    /// When.
-    pub(crate) at: u64,
-    /// Whether it brings a migration, all at once.
-    pub(crate) migration: bool,
-    /// Whether the release is bad: it never becomes healthy.
-    pub(crate) bad: bool,
 }
 
 impl Setting {
@@ -70,10 +57,9 @@ impl Setting {
             longest_start: rng.between(100, 4_000),
             late: if rng.chance(300) { rng.between(100, 5_000) } else { 0 },
             deployments: rng.between(1, 4) as u32,
-            migrations: rng.chance(600),
+            migrations: if rng.chance(600) { 500 } else { 0 },
             meddling: rng.chance(300),
             empty: rng.chance(100),
-            planned: Vec::new(),
         }
     }
 

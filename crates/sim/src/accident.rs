@@ -1,0 +1,130 @@
+//! The accidents that the design's rules exist for, each as a world of its own: many chances for just this one to
+//! happen, and nothing else that would hide it.
+
+use crate::fault::Fault;
+use crate::run::{Outcome, run_setting};
+use crate::setting::Setting;
+use std::collections::BTreeMap;
+
+/// An accident.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accident {
+    /// A late copy of an order undoes what a newer one did.
+    LateCopy,
+    /// An instance is cut off while the fleet is being sealed.
+    Unsealed,
+    /// The coordinator dies between two seals, or in any other moment of an all-at-once deployment.
+    SealedAndNobodyLeads,
+    /// Instances boot while the fleet is being sealed and migrated.
+    Newcomer,
+    /// A release with a migration is deployed again.
+    MigrationAgain,
+    /// Two operators press at once, at two agents, and the store's answers get lost.
+    TwoDeployments,
+    /// The coordinator's zone goes, and with it the deputies that were in it.
+    ZoneOfTheCoordinator,
+    /// A coordinator sleeps through its lease and wakes in the middle of a step.
+    SleepingCoordinator,
+    /// An order reaches another instance than it was meant for.
+    OrderAstray,
+    /// A write lands long after its writer gave up.
+    LateWrite,
+    /// A migration is killed, or its runner is lost, or its runner's agent sleeps.
+    MigrationNotKnown,
+    /// Two instances in two zones, one of which is ill.
+    TwoOneIll,
+    /// The group grows and shrinks in the middle.
+    Scaling,
+    /// The new release turns out to be bad after its migration.
+    BadAfterMigration,
+    /// The database is away for everybody.
+    DatabaseAway,
+    /// The balancer's list is old, and its engine's calls fail.
+    StaleBalancer,
+}
+
+impl Accident {
+    /// All of them.
+    pub const ALL: [Self; 16] = [
+        Self::LateCopy,
+        Self::Unsealed,
+        Self::SealedAndNobodyLeads,
+        Self::Newcomer,
+        Self::MigrationAgain,
+        Self::TwoDeployments,
+        Self::ZoneOfTheCoordinator,
+        Self::SleepingCoordinator,
+        Self::OrderAstray,
+        Self::LateWrite,
+        Self::MigrationNotKnown,
+        Self::TwoOneIll,
+        Self::Scaling,
+        Self::BadAfterMigration,
+        Self::DatabaseAway,
+        Self::StaleBalancer,
+    ];
+
+    /// Its faults: chances in a thousand for calls, mean seconds between two for what comes by itself.
+    fn faults(self) -> &'static [(Fault, u32)] {
+        use Fault::{
+            AgentCrash, AgentPause, AppIll, BadMigration, BadRelease, FleetFails, HostLost, MessageAstray,
+            MessageLate, MessageLost, MessageRepeated, Partition, ScaleIn, ScaleOut, StaleMembers, StoreLies,
+            StoreLostOwn, StoreStalls, ZoneLost,
+        };
+        match self {
+            Self::LateCopy => &[(MessageRepeated, 500), (MessageLate, 200)],
+            Self::Unsealed => &[(Partition, 5), (MessageLost, 50)],
+            Self::SealedAndNobodyLeads => &[(AgentCrash, 3)],
+            Self::Newcomer => &[(ScaleOut, 4), (ScaleIn, 6), (StaleMembers, 200)],
+            Self::MigrationAgain => &[(BadMigration, 1)],
+            Self::TwoDeployments => &[(StoreLies, 200), (StoreLostOwn, 200)],
+            Self::ZoneOfTheCoordinator => &[(ZoneLost, 20)],
+            Self::SleepingCoordinator => &[(AgentPause, 6)],
+            Self::OrderAstray => {
+                &[(MessageRepeated, 400), (MessageAstray, 800), (ScaleOut, 15), (ScaleIn, 15)]
+            }
+            Self::LateWrite => &[(StoreStalls, 80), (StoreLies, 80)],
+            Self::MigrationNotKnown => {
+                &[(BadMigration, 1), (HostLost, 15), (AgentPause, 15), (AgentCrash, 8)]
+            }
+            Self::TwoOneIll => &[(AppIll, 5)],
+            Self::Scaling => &[(ScaleIn, 6), (ScaleOut, 6)],
+            Self::BadAfterMigration => &[(BadRelease, 1)],
+            Self::DatabaseAway => &[(Fault::DatabaseAway, 15)],
+            Self::StaleBalancer => &[(StaleMembers, 400), (FleetFails, 100)],
+        }
+    }
+
+    fn setting(self, seed: u64) -> Setting {
+        let mut setting = Setting::draw(seed);
+        setting.faults = BTreeMap::from_iter(self.faults().iter().copied());
+        setting.instances = setting.instances.clamp(2, 8);
+        setting.deployments = 4;
+        setting.empty = false;
+        setting.migrations = match self {
+            Self::Unsealed
+            | Self::SealedAndNobodyLeads
+            | Self::Newcomer
+            | Self::MigrationAgain
+            | Self::ZoneOfTheCoordinator
+            | Self::SleepingCoordinator
+            | Self::MigrationNotKnown
+            | Self::BadAfterMigration => 800,
+            _ => 300,
+        };
+        match self {
+            Self::TwoOneIll => (setting.instances, setting.zones, setting.migrations) = (2, 2, 0),
+            Self::TwoDeployments => setting.meddling = true,
+            Self::ZoneOfTheCoordinator => setting.zones = setting.zones.max(2),
+            Self::DatabaseAway => setting.migrations = 0,
+            _ => {}
+        }
+        setting
+    }
+}
+
+/// Runs the world of `seed` in which `accident` may happen.
+#[must_use]
+pub fn run_accident(accident: Accident, seed: u64) -> Outcome {
+    run_setting(accident.setting(seed))
+}
