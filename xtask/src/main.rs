@@ -4,6 +4,7 @@
 //! Its stdout is the account itself, so that a log of CI reads from top to bottom.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the account is what it is for")]
 
+mod bench;
 mod book;
 mod cargo;
 mod check;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         Some("check") => check::run(),
         Some("test") => test::run(&words.collect::<Vec<_>>()),
         Some("simulate") => simulate::run(words),
+        Some("bench") => bench::run(),
         Some("regenerate") => regenerate::run(),
         Some(other) => usage(&format!("there is no command {other:?}")),
         None => usage("say what to do"),

@@ -77,9 +77,7 @@ fn build() -> Command {
 
 /// Where a test may skip what the machine lacks, it may not here.
 fn prepared<'a>(command: &'a mut Command, scratch: &Path) -> &'a mut Command {
-    let sbin = "/usr/sbin:/usr/local/sbin";
-    let path = std::env::var("PATH").map_or_else(|_| sbin.to_owned(), |path| format!("{path}:{sbin}"));
-    command.env("TMPDIR", scratch).env("PATH", path).env("EVERUP_TEST_REQUIRE", "1")
+    command.env("TMPDIR", scratch).env("PATH", tools::path()).env("EVERUP_TEST_REQUIRE", "1")
 }
 
 fn units() -> Command {

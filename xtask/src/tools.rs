@@ -15,7 +15,9 @@ const INSTALL: Duration = Duration::from_secs(10 * 60);
 
 /// Sees that every program is there; counts each.
 pub(crate) fn ensure() -> Result<Counts, String> {
-    install(&missing())?;
+    let mut wanted = missing(&DEBIAN);
+    wanted.extend((!has_venv()).then_some("python3-venv"));
+    install(&wanted)?;
     let mut counts = Counts::default();
     for (program, _) in DEBIAN {
         match find(program) {
@@ -35,9 +37,15 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
     folders.map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
-fn missing() -> Vec<&'static str> {
-    let programs = DEBIAN.into_iter().filter(|(program, _)| find(program).is_none());
-    programs.map(|(_, package)| package).chain((!has_venv()).then_some("python3-venv")).collect()
+/// The packages of those programs that are not here.
+pub(crate) fn missing(programs: &[(&'static str, &'static str)]) -> Vec<&'static str> {
+    programs.iter().filter(|(program, _)| find(program).is_none()).map(|(_, package)| *package).collect()
+}
+
+/// The path on which programs are looked for; /usr/sbin is on few users' own.
+pub(crate) fn path() -> String {
+    let sbin = "/usr/sbin:/usr/local/sbin";
+    std::env::var("PATH").map_or_else(|_| sbin.to_owned(), |path| format!("{path}:{sbin}"))
 }
 
 /// Debian has Python without what makes virtual environments.
@@ -46,7 +54,8 @@ fn has_venv() -> bool {
     python.args(["-c", "import ensurepip, venv"]).output().is_ok_and(|output| output.status.success())
 }
 
-fn install(packages: &[&str]) -> Result<(), String> {
+/// Installs packages, as root; anybody else is told what to install.
+pub(crate) fn install(packages: &[&str]) -> Result<(), String> {
     if packages.is_empty() {
         return Ok(());
     }

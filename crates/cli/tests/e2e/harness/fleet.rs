@@ -138,11 +138,21 @@ impl Fleet {
         })
     }
 
+    /// The keeper's process.
+    pub(crate) fn keeper(&self) -> u32 {
+        self.keeper.id()
+    }
+
+    /// The balancer's process.
+    #[track_caller]
+    pub(crate) fn balancer(&self) -> u32 {
+        processes::ledger(&self.state()).unwrap().balancer.unwrap().pid
+    }
+
     /// kill -9 of the balancer.
     #[track_caller]
     pub(crate) fn kill_balancer(&self) {
-        let ledger = processes::ledger(&self.state()).unwrap();
-        processes::signal(ledger.balancer.unwrap().pid, Signal::KILL);
+        processes::signal(self.balancer(), Signal::KILL);
     }
 
     /// kill -9 of the proxy before an instance's app.
