@@ -98,7 +98,8 @@ pub struct Upstream {
 pub enum Pace {
     /// All of them now: the app has been running.
     AtOnce,
-    /// Oldest first, so many at a time, twice as many after each answer: a cold app decides how fast.
+    /// Oldest first, so many at a time, one more after each answer (so twice as many after each round): a cold
+    /// app decides how fast.
     Growing {
         /// How many at first.
         from: u32,
