@@ -350,7 +350,7 @@ fn what_a_process_has_open_or_another_agent_counts_on_is_not_pruned() {
         app.kill().unwrap();
         app.wait().unwrap();
         drop(other);
-        agent.prune(&[five.clone()]).await;
+        agent.prune(std::slice::from_ref(five)).await;
         assert!(!there(one) && !there(two) && !there(four) && there(five));
         agent.ensure(one).await.unwrap();
         agent.verify(one).await.unwrap();

@@ -59,7 +59,7 @@ fn processes_that_race_lose_no_write() {
     assert_eq!(run(conformance::sum(&store, "local/number")), 50);
 }
 
-const LARGE: usize = 2_000_000;
+const LARGE: usize = 400_000;
 
 #[test]
 #[ignore = "a role: run by `a_writer_that_is_killed_leaves_a_whole_object`"]
