@@ -80,7 +80,7 @@ fn a_status_on_80_columns() {
         text,
         str![[r#"
 production: 1 of 3 in service, i1 coordinates
-rolling: 2026.11.1 to release 2026.11.2, rolling, by anna, for 12 s of at most …
+rolling: 2026.11.1 > 2026.11.2, rolling, 12 s of at most 1 h, by anna
   1 of 3 instances is on release 2026.11.2
   waiting: i2 drains: 3 requests are in flight, at most 24 s more
 
@@ -101,7 +101,7 @@ fn a_status_on_200_columns() {
         text,
         str![[r#"
 production: 1 of 3 in service, i1 coordinates
-rolling: 2026.11.1 to release 2026.11.2, rolling, by anna, for 12 s of at most 1 h
+rolling: 2026.11.1 > 2026.11.2, rolling, 12 s of at most 1 h, by anna
   1 of 3 instances is on release 2026.11.2
   waiting: i2 drains: 3 requests are in flight, at most 24 s more
 
