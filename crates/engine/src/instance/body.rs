@@ -192,9 +192,19 @@ impl<'a, S: Seams> Body<'a, S> {
 
     /// Saves `next` at once. For calls, which are answered between the steps of the pursuit.
     pub(super) async fn save(&self, next: Memory) -> Result<(), Problem> {
+        self.save_and_see(next, |_| {}).await
+    }
+
+    /// The same, with what else the view says from then on. It is one change: a watcher that was told the new fence
+    /// with the old problem took that for the new order's end.
+    pub(super) async fn save_and_see(
+        &self,
+        next: Memory,
+        change: impl FnOnce(&mut View),
+    ) -> Result<(), Problem> {
         self.seams.journal().save(&next).await?;
         *self.memory.borrow_mut() = next;
-        self.see(|_| {});
+        self.see(change);
         Ok(())
     }
 

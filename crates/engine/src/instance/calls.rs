@@ -6,7 +6,7 @@ use crate::mailbox::Call;
 use everup_core::gate::{Hold, Passing};
 use everup_core::head::{Head, head_key};
 use everup_core::ids::{Fence, HoldId, InstanceId, Term};
-use everup_core::instance::{Goal, Granted, Memory, Phase, Problem, Run, RunStage};
+use everup_core::instance::{Goal, Granted, Memory, Phase, Problem, Run, RunStage, View};
 use everup_core::order::{Ack, Obeyed, Order, Task};
 use everup_core::seams::{Gate, Runtime, Seams};
 use everup_core::time::Millis;
@@ -165,9 +165,8 @@ async fn accept<S: Seams>(
         Task::Stage { .. } => {
             memory.order = Some(order.clone());
             memory.problem = None;
-            body.save(memory).await?;
+            body.save_and_see(memory, |view| view.problem = None).await?;
             body.confirmed.set(true);
-            body.see(|view| view.problem = None);
             Ok((Obeyed::Yes, After::Stage(order)))
         }
         Task::Update { release, .. } | Task::Start { release, .. } => {
@@ -194,13 +193,13 @@ async fn begin<S: Seams>(
     memory.goal = Some(goal);
     memory.order = Some(order);
     memory.problem = None;
-    body.save(memory).await?;
-    body.confirmed.set(true);
-    body.see(|view| {
+    let fresh = |view: &mut View| {
         view.problem = None;
         view.steady = false;
         view.deaths = 0;
-    });
+    };
+    body.save_and_see(memory, fresh).await?;
+    body.confirmed.set(true);
     Ok((Obeyed::Yes, After::BeginAgain))
 }
 
@@ -244,10 +243,8 @@ async fn seal<S: Seams>(
     };
     if !sealed {
         memory.done = order.fence;
-        body.save(memory).await?;
-        body.see(|view| {
-            view.problem = Some(Problem::new("hold", "it was over before the seal was asked for"))
-        });
+        let over = Problem::new("hold", "it was over before the seal was asked for");
+        body.save_and_see(memory, |view| view.problem = Some(over)).await?;
         return Ok((Obeyed::Not("its gate does not hold any more".to_owned()), After::GoOn));
     }
     body.gate_is(Passing::Sealed);
