@@ -1,6 +1,10 @@
 //! The keeper as a process of its own, with children that are only scripts: what it replaces, ends, adopts, refuses.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test; its keeper says on stdout why it refuses")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test; its keeper says on stdout why it refuses"
+)]
 
 use everup_core::ids::InstanceId;
 use everup_host::clock::TokioClock;
@@ -14,6 +18,7 @@ use everup_host::settings::{GateKind, Settings};
 use std::future::Future;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -170,6 +175,18 @@ fn a_second_keeper_and_a_taken_port_are_refused_by_name() {
     world.until("the balancer runs", |info| info.process(&Who::Balancer).is_some());
     let said = other.refused();
     assert!(said.contains(&format!("cannot listen on {}: process", world.settings.listen.address)), "{said}");
+}
+
+#[test]
+fn an_apps_user_reaches_its_folder_and_nobody_the_control_sockets() {
+    let world = World::new(1);
+    let _keeper = world.keep();
+    world.until("an agent runs", |info| agents(info) == 1);
+    let state = &world.settings.state;
+    let mode = |path: PathBuf| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(state.clone()), mode(state.join("instances/i1"))), (0o711, 0o711));
+    assert_eq!((mode(state.join("run")), mode(state.join("store"))), (0o700, 0o700));
+    assert_eq!(mode(state.join("run/keeper.sock")), 0o600);
 }
 
 #[test]

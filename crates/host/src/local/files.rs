@@ -48,14 +48,28 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, FileEr
     }
 }
 
-/// Makes a folder that only its owner may enter.
+/// Who may do what with a folder of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Only its owner enters it.
+    Own,
+    /// Others may pass through it to what they know the name of: an app that runs as another user has its release and
+    /// its data below.
+    Pass,
+}
+
+/// Makes a folder.
 ///
 /// # Errors
 /// When it cannot be made.
-pub fn folder(path: &Path) -> Result<(), FileError> {
+pub fn folder(path: &Path, access: Access) -> Result<(), FileError> {
+    let mode = match access {
+        Access::Own => 0o700,
+        Access::Pass => 0o711,
+    };
     let make = || -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+        DirBuilder::new().recursive(true).mode(mode).create(path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))
     };
     make().map_err(FileError::at("create", path))
 }

@@ -19,17 +19,22 @@ mod server;
 pub mod sockets;
 pub mod wire;
 
-use crate::settings::Settings;
+use crate::settings::{Settings, Store};
+use files::Access;
 
-/// Makes the folders of a fleet, which only its user may enter.
+/// Makes the folders of a fleet. What is secret, or obeyed, only its user may enter; an app's user passes to its release
+/// and its data.
 ///
 /// # Errors
 /// When one cannot be made.
 pub fn prepare(settings: &Settings) -> Result<(), files::FileError> {
-    for folder in [&settings.state, &settings.run(), &settings.state.join("instances")] {
-        files::folder(folder)?;
+    files::folder(&settings.state, Access::Pass)?;
+    files::folder(&settings.run(), Access::Own)?;
+    files::folder(&settings.state.join("instances"), Access::Pass)?;
+    match &settings.store {
+        Store::Folder(store) if store.starts_with(&settings.state) => files::folder(store, Access::Own),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Makes this process a session of its own: a terminal's signals, and its end, do not reach it. One that leads a

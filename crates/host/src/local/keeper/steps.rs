@@ -1,7 +1,7 @@
 //! Doing what the plan says.
 
 use super::super::children::Ended;
-use super::super::files::{self, FileError};
+use super::super::files::{self, Access, FileError};
 use super::super::house::House;
 use super::super::ledger::{Seat, Who};
 use super::super::plan::Step;
@@ -115,7 +115,7 @@ impl<H: House + 'static, C: Clock> Keeping<H, C> {
     fn add(&mut self, zone: &Zone, now: Mono) {
         let added = ports::take(start(&self.settings)).map_err(AddError::from).and_then(|(block, socket)| {
             let id = self.ledger.add(zone.clone(), block);
-            files::folder(&self.folder(&id))?;
+            files::folder(&self.folder(&id), Access::Pass)?;
             Ok((id, socket))
         });
         match added {
