@@ -238,13 +238,24 @@ impl Gates {
         rest.iter().for_each(|inside| inside.ask());
         let gates = Rc::clone(self);
         tokio::task::spawn_local(async move {
-            let pause = SPREAD / u32::try_from(streams.len().max(1)).unwrap_or(u32::MAX);
-            for stream in &streams {
-                stream.ask();
-                tokio::time::sleep(pause).await;
-            }
+            ask_one_by_one(&streams).await;
             tokio::time::sleep(GRACE).await;
             streams.iter().chain(&rest).for_each(|inside| gates.force(slot, inside));
+        });
+    }
+
+    /// A hold waits until nothing is inside, and streams last: those that do not end by themselves within a moment are
+    /// ended cleanly. Whatever else is inside is never cut for a hold.
+    fn end_streams(self: &Rc<Self>, slot: SlotKey, hold: HoldId) {
+        let gates = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(GRACE).await;
+            if gates.machine.borrow().hold_id(slot) != Some(&hold) {
+                return;
+            }
+            let of_slot = |inside: &&Rc<Inside>| inside.slot() == Some(slot) && inside.is_stream();
+            let streams: Vec<_> = gates.inside.borrow().values().filter(of_slot).map(Rc::clone).collect();
+            ask_one_by_one(&streams).await;
         });
     }
 
@@ -299,8 +310,12 @@ impl Gates {
         hold: &Hold,
     ) -> Result<Result<(), HoldRefused>, NoSlot> {
         let key = self.key(id)?;
+        let renewed = self.machine.borrow().hold_id(key) == Some(&hold.id);
         let held = self.machine.borrow_mut().hold(self.now(), key, hold);
         self.settle_orders();
+        if held.is_ok() && !renewed {
+            self.end_streams(key, hold.id.clone());
+        }
         Ok(held)
     }
 
@@ -428,6 +443,15 @@ impl Gates {
             }
             changed.await;
         }
+    }
+}
+
+/// Asks streams to end, spread out.
+async fn ask_one_by_one(streams: &[Rc<Inside>]) {
+    let pause = SPREAD / u32::try_from(streams.len().max(1)).unwrap_or(u32::MAX);
+    for stream in streams {
+        stream.ask();
+        tokio::time::sleep(pause).await;
     }
 }
 

@@ -210,6 +210,34 @@ fn at_the_deadline_each_is_ended_in_its_own_way() {
     });
 }
 
+/// A hold waits for what is inside; a WebSocket would let it wait for ever, and nothing else is touched.
+#[test]
+fn a_hold_ends_what_lasts_and_cuts_nothing() {
+    test(async {
+        let app = App::start(|request| async move {
+            match request.uri().path() {
+                "/socket" => echo(request),
+                _ => {
+                    tokio::time::sleep(Duration::from_secs(2)).await;
+                    text("slow")
+                }
+            }
+        })
+        .await;
+        let proxy = Running::start(Config::default()).await;
+        let id = proxy.add("i-1", Some(app.address)).await;
+        let mut socket = open(&proxy, "/socket", "connection: upgrade\r\nupgrade: websocket\r\n").await;
+        let address = proxy.address;
+        let slow = tokio::task::spawn_local(async move { get(address, "/slow").await });
+        proxy.until(&id, |c| c.in_flight == 2 && c.streams == 1).await;
+        proxy.client.gate(id.clone()).hold(&hold(1)).await.unwrap();
+        let rest = rest_of(&mut socket).await;
+        assert_eq!(rest, [0x88, 0x02, 0x03, 0xe9], "going away, and nothing else");
+        assert_eq!(slow.await.unwrap().text(), "slow");
+        proxy.until(&id, |c| c.in_flight == 0).await;
+    });
+}
+
 /// A request that never got an answer is cut at the deadline, and said to be.
 #[test]
 fn at_the_deadline_a_request_without_an_answer_is_cut() {
