@@ -337,7 +337,9 @@ impl Planner<'_> {
             self.grant(&id, Task::Start { release: release.clone(), limits });
             let entry = self.entry(&id);
             entry.steady = false;
-            entry.problem = None;
+            if !back {
+                entry.problem = None;
+            }
             entry.touched = true;
             entry.progress = if back { Progress::GoingBack } else { Progress::Updating };
         }

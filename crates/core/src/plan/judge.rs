@@ -52,7 +52,7 @@ impl Planner<'_> {
         self.note_shared_illness();
         for id in self.present() {
             let Some(grant) = self.next.instances[&id].granted.clone() else { continue };
-            if grant.fence.term < self.next.term {
+            if grant.fence.term < self.next.term && !self.is_settled(&id, &grant) {
                 self.grant_again(&id, grant);
                 continue;
             }
@@ -63,19 +63,23 @@ impl Planner<'_> {
         }
     }
 
+    /// What arrived or failed under an earlier coordinator needs no new grant, but its proof, or its death, may have come
+    /// since.
+    fn is_settled(&self, id: &InstanceId, grant: &Grant) -> bool {
+        let moved = matches!(grant.task, Task::Update { .. } | Task::Start { .. });
+        let progress = self.next.instances[id].progress;
+        moved && matches!(progress, Progress::Done | Progress::Back | Progress::Failed)
+    }
+
     /// A grant of an earlier coordinator: the instance refuses its fence since it was greeted, so it is granted anew.
     /// If the instance has carried it out, doing it again changes nothing.
     fn grant_again(&mut self, id: &InstanceId, grant: Grant) {
-        let settled = matches!(
-            self.next.instances[id].progress,
-            Progress::Done | Progress::Back | Progress::Failed | Progress::Staged | Progress::Gone
-        );
         let moot = match grant.task {
             Task::Hold { .. } => self.next.state != State::Holding,
             Task::Seal { .. } => self.next.state != State::Sealing,
             // A migration is never granted anew here: its run is asked for, and decided in `migrate`.
             Task::Migrate { .. } => true,
-            _ => settled,
+            _ => self.next.instances[id].progress == Progress::Staged,
         };
         if !moot && self.view(id).is_some() {
             self.grant(id, grant.task);
@@ -115,7 +119,10 @@ impl Planner<'_> {
         entry.ill_since = None;
         if entry.progress != progress {
             entry.progress = progress;
-            entry.problem = None;
+            // Whoever is back keeps what went wrong: that is why the deployment ended as it did.
+            if !back {
+                entry.problem = None;
+            }
             self.tell(format!("{id} is in service on {release}"));
         }
     }

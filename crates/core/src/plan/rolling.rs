@@ -149,7 +149,9 @@ impl Planner<'_> {
     fn elsewhere(&self) -> Vec<InstanceId> {
         let there = |id: &InstanceId| {
             self.next.instances[id].ill_before
-                && self.view(id).is_some_and(|view| view.running && view.release.as_ref() == Some(&self.next.to))
+                && self
+                    .view(id)
+                    .is_some_and(|view| view.running && view.release.as_ref() == Some(&self.next.to))
         };
         self.with(Progress::Failed).into_iter().filter(|id| !there(id)).collect()
     }
