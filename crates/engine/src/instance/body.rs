@@ -3,7 +3,7 @@
 use crate::identity::Identity;
 use crate::mailbox::{Command, Commands};
 use everup_core::gate::{Counts, Passing};
-use everup_core::ids::{Fence, InstanceId};
+use everup_core::ids::{Fence, Term};
 use everup_core::instance::{Goal, Memory, Phase, Problem, View};
 use everup_core::order::Limits;
 use everup_core::release::ReleaseRef;
@@ -41,8 +41,8 @@ pub(super) struct Body<'a, S: Seams> {
     pub(super) held_until: Cell<Mono>,
     /// Whether the fleet's engine may still be asked not to end this instance, because of a migration.
     pub(super) protected: Cell<bool>,
-    /// Who orders.
-    holder: RefCell<Option<InstanceId>>,
+    /// The last term in which somebody greeted or ordered.
+    coordinated: Cell<Option<Term>>,
 }
 
 impl<'a, S: Seams> Body<'a, S> {
@@ -69,7 +69,7 @@ impl<'a, S: Seams> Body<'a, S> {
             informed: Cell::new(informed),
             held_until: Cell::new(Mono::default()),
             protected: Cell::new(protected),
-            holder: RefCell::default(),
+            coordinated: Cell::new(None),
         };
         (body, receiver)
     }
@@ -209,10 +209,10 @@ impl<'a, S: Seams> Body<'a, S> {
     }
 
     /// Tells this agent's own coordinator that somebody coordinates, so that it watches the lease.
-    pub(super) fn somebody_coordinates(&self, holder: &InstanceId) {
-        let known = self.holder.borrow().as_ref() == Some(holder);
+    pub(super) fn somebody_coordinates(&self, term: Term) {
+        let known = self.coordinated.get() == Some(term);
         if !known {
-            *self.holder.borrow_mut() = Some(holder.clone());
+            self.coordinated.set(Some(term));
             // A full queue means that it is about to look anyway.
             let _ = self.coordinator.borrow_mut().try_send(Command::Poke);
         }

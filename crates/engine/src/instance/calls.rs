@@ -5,7 +5,7 @@ use crate::bugs::{Bug, planted};
 use crate::mailbox::Call;
 use everup_core::gate::{Hold, Passing};
 use everup_core::head::{Head, head_key};
-use everup_core::ids::{Fence, HoldId, InstanceId, Term};
+use everup_core::ids::{Fence, HoldId, Term};
 use everup_core::instance::{Goal, Granted, Memory, Phase, Problem, Run, RunStage, View};
 use everup_core::order::{Ack, Obeyed, Order, Task};
 use everup_core::seams::{Gate, Runtime, Seams};
@@ -37,8 +37,8 @@ pub(super) async fn take<S: Seams>(body: &Body<'_, S>, call: Call) -> After {
             body.watch(since, reply);
             After::GoOn
         }
-        Call::Greet { term, holder, reply } => {
-            let obeyed = greeted(body, term, &holder).await;
+        Call::Greet { term, reply, .. } => {
+            let obeyed = greeted(body, term).await;
             let _ = reply.send(Ack { obeyed, view: body.view() });
             After::GoOn
         }
@@ -52,7 +52,7 @@ pub(super) async fn take<S: Seams>(body: &Body<'_, S>, call: Call) -> After {
 }
 
 /// Stores the term, so that every older order is refused from now on.
-async fn greeted<S: Seams>(body: &Body<'_, S>, term: Term, holder: &InstanceId) -> Obeyed {
+async fn greeted<S: Seams>(body: &Body<'_, S>, term: Term) -> Obeyed {
     if let Err(not) = be_informed(body).await {
         return not;
     }
@@ -61,7 +61,7 @@ async fn greeted<S: Seams>(body: &Body<'_, S>, term: Term, holder: &InstanceId) 
     if fence.term < memory.fence.term {
         return Obeyed::Older(memory.fence);
     }
-    body.somebody_coordinates(holder);
+    body.somebody_coordinates(term);
     if fence <= memory.fence {
         return Obeyed::Already;
     }
@@ -105,7 +105,7 @@ async fn ordered<S: Seams>(body: &Body<'_, S>, order: Order) -> (Obeyed, After) 
     if lower {
         return (Obeyed::Older(memory.fence), After::GoOn);
     }
-    body.somebody_coordinates(&order.holder);
+    body.somebody_coordinates(order.fence.term);
     if memory.order.as_ref() == Some(&order) {
         return again(body, &memory, order).await;
     }
