@@ -84,7 +84,7 @@ fn listens_on_the_wrong_port() {
 
 #[test]
 fn reports_the_wrong_version() {
-    goes_back(&checked(), &with(Flaw::WrongVersion), &["0.9", "/version"]);
+    goes_back(&checked(), &with(Flaw::WrongVersion), &["version 0.9", "the release is 2"]);
 }
 
 /// The old release hangs, not the new one: it is killed when its time is over, and the roll goes on.

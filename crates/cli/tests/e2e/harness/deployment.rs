@@ -153,7 +153,7 @@ impl Ended {
 
     #[track_caller]
     fn with(self, state: State, codes: &[i32]) -> Self {
-        let told = || format!("{}{}{:#}", told(&self.record), self.err, self.document["requests"]);
+        let told = || format!("{}{}{}", told(&self.record), self.err, self.document["sources"]);
         assert_eq!(self.record.state, state, "{}", told());
         assert!(codes.contains(&self.code), "it ended with {}: {}", self.code, told());
         self

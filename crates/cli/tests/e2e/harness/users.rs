@@ -2,6 +2,7 @@
 
 use super::until;
 use everup_cli::load::{Load, Plan, Tally};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 /// Users at work.
@@ -44,7 +45,7 @@ impl Users {
     #[track_caller]
     pub(crate) fn all_served(self) -> Tally {
         let (tally, plan) = self.go();
-        assert_eq!(tally.failed(), 0, "of {} requests: {:#?}", tally.total(), tally.misses);
+        assert_eq!(tally.failed(), 0, "of {} requests: {:#?}", tally.total(), reasons(&tally));
         assert_eq!(tally.empty(&plan), None);
         tally
     }
@@ -53,13 +54,8 @@ impl Users {
     #[track_caller]
     pub(crate) fn served_but(self, inside: u64) -> Tally {
         let (tally, plan) = self.go();
-        assert!(
-            tally.failed() <= inside,
-            "{} of {} requests failed: {:#?}",
-            tally.failed(),
-            tally.total(),
-            tally.misses
-        );
+        let (failed, total) = (tally.failed(), tally.total());
+        assert!(failed <= inside, "{failed} of {total} requests failed: {:#?}", reasons(&tally));
         assert_eq!(tally.empty(&plan), None);
         tally
     }
@@ -70,4 +66,13 @@ impl Users {
         self.more();
         (self.load.end(), self.plan)
     }
+}
+
+/// Why requests failed, and how many for each reason; of the first ones.
+fn reasons(tally: &Tally) -> BTreeMap<&str, u32> {
+    let mut reasons = BTreeMap::new();
+    for miss in &tally.misses {
+        *reasons.entry(miss.reason.as_str()).or_default() += 1;
+    }
+    reasons
 }
