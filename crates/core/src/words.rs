@@ -33,9 +33,9 @@ pub fn span(span: Millis) -> String {
         0..1_000 => format!("{ms} ms"),
         1_000..60_000 if ms.is_multiple_of(1_000) => format!("{} s", ms / 1_000),
         1_000..60_000 => format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),
-        60_000..3_600_000 if ms / 1_000 % 60 == 0 => format!("{} min", ms / 60_000),
+        60_000..3_600_000 if (ms / 1_000).is_multiple_of(60) => format!("{} min", ms / 60_000),
         60_000..3_600_000 => format!("{} min {} s", ms / 60_000, ms / 1_000 % 60),
-        _ if ms / 60_000 % 60 == 0 => format!("{} h", ms / 3_600_000),
+        _ if (ms / 60_000).is_multiple_of(60) => format!("{} h", ms / 3_600_000),
         _ => format!("{} h {} min", ms / 3_600_000, ms / 60_000 % 60),
     }
 }

@@ -1,7 +1,11 @@
 //! The folder store: the conformance suite, and what only a folder can get wrong: processes that race, are killed
 //! in the middle, stopped; disks that refuse.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test stops at the first surprise; roles report")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test stops at the first surprise; roles report"
+)]
 
 use everup_core::seams::{Got, Store, Wrote};
 use everup_host::store::{Folder, OpenError};
@@ -16,10 +20,10 @@ fn run<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
 }
 
-/// This test binary again, running `role` (an ignored test of this file) on `store`.
+/// This test binary again, running `role` (a test that does nothing unless it is told to) on `store`.
 fn spawn(role: &str, store: &Path, worker: u64) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args([role, "--exact", "--ignored", "--nocapture"])
+        .args([role, "--exact", "--nocapture"])
         .env("EVERUP_TEST_STORE", store)
         .env("EVERUP_TEST_WORKER", worker.to_string())
         .stdout(Stdio::piped())
@@ -42,7 +46,6 @@ fn it_keeps_the_contract_of_every_store() {
 }
 
 #[test]
-#[ignore = "a role: run by `processes_that_race_lose_no_write`"]
 fn role_increment() {
     let Some((store, worker)) = spawned() else { return };
     run(conformance::increment(&store, "local/number", worker, 10));
@@ -62,7 +65,6 @@ fn processes_that_race_lose_no_write() {
 const LARGE: usize = 400_000;
 
 #[test]
-#[ignore = "a role: run by `a_writer_that_is_killed_leaves_a_whole_object`"]
 fn role_write_for_ever() {
     let Some((store, _)) = spawned() else { return };
     run(async {

@@ -257,7 +257,7 @@ impl Planner<'_> {
             self.next.migration.as_ref().map(|migration| migration.on_failure).unwrap_or_default();
         match outcome {
             Outcome::Exited { code: 0, .. } => {
-                self.applied(format!("migration {} is applied", run.run.migration))
+                self.applied(format!("migration {} is applied", run.run.migration));
             }
             Outcome::Exited { code, log } => {
                 let last = log.last().map_or(String::new(), |line| format!(", its last line: {line}"));
@@ -265,7 +265,7 @@ impl Planner<'_> {
                 match on_failure {
                     OnFailure::GoBack => self.go_back(why),
                     OnFailure::Stop => {
-                        self.enter(State::NeedsOperator, format!("{why}; is it applied or not?"))
+                        self.enter(State::NeedsOperator, format!("{why}; is it applied or not?"));
                     }
                 }
             }
@@ -312,7 +312,7 @@ impl Planner<'_> {
                 self.next.because = refusal;
             }
             Say::Pause | Say::Resume | Say::Abort => {
-                self.tell(format!("{by} said {say:?}, but the question is about the migration"))
+                self.tell(format!("{by} said {say:?}, but the question is about the migration"));
             }
         }
     }

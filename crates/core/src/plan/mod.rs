@@ -268,7 +268,10 @@ impl<'a> Planner<'a> {
         match self.next.from.clone() {
             Some(from) if self.facts.head.allows(&from) => self.enter(State::RollingBack, because),
             Some(from) => {
-                self.enter(State::Failed, format!("{because}; release {from} is forbidden since a migration"))
+                self.enter(
+                    State::Failed,
+                    format!("{because}; release {from} is forbidden since a migration"),
+                );
             }
             None => self.enter(State::Failed, format!("{because}; there is no release to go back to")),
         }

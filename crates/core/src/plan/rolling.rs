@@ -131,7 +131,7 @@ impl Planner<'_> {
         let strangers: Vec<InstanceId> = self.strangers().into_iter().map(|(id, _)| id).collect();
         let failed = self.failed();
         if !behind.is_empty() || !strangers.is_empty() {
-            return self.maybe_stuck(behind, strangers);
+            return self.maybe_stuck(&behind, strangers);
         }
         if self.with(Progress::Done).is_empty() && failed.is_empty() {
             return self.nobody_left();
@@ -180,7 +180,7 @@ impl Planner<'_> {
     }
 
     /// Only instances that do not answer are left. They are waited for as long as one update may take.
-    fn maybe_stuck(&mut self, behind: Vec<InstanceId>, strangers: Vec<InstanceId>) {
+    fn maybe_stuck(&mut self, behind: &[InstanceId], strangers: Vec<InstanceId>) {
         let silent: Vec<InstanceId> = behind.iter().filter(|id| self.silent(id).is_some()).cloned().collect();
         if silent.len() < behind.len() {
             return;
@@ -234,11 +234,8 @@ impl Planner<'_> {
     }
 
     fn maybe_back(&mut self) {
-        let affected: Vec<InstanceId> = self
-            .present()
-            .into_iter()
-            .filter(|id| self.next.instances[id].touched || self.next.policy.strategy == Strategy::AllAtOnce)
-            .collect();
+        let affected: Vec<InstanceId> =
+            self.present().into_iter().filter(|id| self.is_affected(id)).collect();
         let open: Vec<&InstanceId> = affected
             .iter()
             .filter(|id| {
@@ -258,9 +255,24 @@ impl Planner<'_> {
             }
             return;
         }
+        // A newcomer that is still to be met may have taken the new release when head named it.
+        if self.facts.in_state <= self.patience() && !self.strangers().is_empty() {
+            for (id, why) in self.strangers() {
+                self.wait(WaitingOn::Answer(id, why));
+            }
+            return;
+        }
         let not_back: Vec<InstanceId> =
             affected.into_iter().filter(|id| self.next.instances[id].progress != Progress::Back).collect();
         self.end_back(&not_back);
+    }
+
+    /// Whether it has to be back before the way back is over: what was touched, and newcomers that took the new release.
+    fn is_affected(&self, id: &InstanceId) -> bool {
+        let entry = &self.next.instances[id];
+        let on_new = self.view(id).is_some_and(|view| view.release.as_ref() == Some(&self.next.to));
+        let whole_fleet = self.next.policy.strategy == Strategy::AllAtOnce;
+        entry.touched || whole_fleet || on_new || entry.progress == Progress::GoingBack
     }
 
     fn end_back(&mut self, not_back: &[InstanceId]) {

@@ -165,6 +165,7 @@ fn forbidden(request: &Request) -> String {
     )
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "used as it is in map_err")]
 fn away(error: StoreError) -> Refused {
     Refused::Store(error.to_string())
 }

@@ -57,7 +57,7 @@ pub async fn run<S: Seams, B: Board>(
         if seams.clock().mono() >= idle.next_look {
             match idle.lease.look(seams, who).await {
                 Next::Lead(head) => {
-                    agent.lead_from(head, &mut idle, &mut commands).await;
+                    agent.lead_from(*head, &mut idle, &mut commands).await;
                     continue;
                 }
                 Next::LookAgain(pause) => idle.next_look = seams.clock().mono() + pause,

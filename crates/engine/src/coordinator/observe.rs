@@ -21,6 +21,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) const SILENCE: Millis = Millis(12_000);
 /// Before a message that failed is sent again; doubled up to the longest.
 const AGAIN: Millis = Millis(250);
+/// Before an order that was refused is sent again.
+const REFUSED: Millis = Millis(1_000);
 const LONGEST: Millis = Millis(4_000);
 
 enum Sight {
@@ -213,10 +215,16 @@ impl<'a, S: Seams> Observer<'a, S> {
                 if matches!(&ack.obeyed, Obeyed::Older(fence) if fence.term > order.fence.term) {
                     self.deposed = true;
                 }
-                if let Obeyed::Not(why) = &ack.obeyed {
-                    known.seen.trouble = Some(why.clone());
-                }
+                let refused = matches!(&ack.obeyed, Obeyed::Not(_));
                 known.hear(ack.view, now);
+                if let Obeyed::Not(why) = ack.obeyed {
+                    known.seen.trouble = Some(why);
+                }
+                // What could not be written down now (a full disk) can be in a moment; what cannot be done at all is
+                // answered by the next plan, and a newer order ends this.
+                if refused && latest && self.is_listed(&order.to) {
+                    self.send(order, REFUSED);
+                }
             }
             Err(error) if latest => {
                 known.seen.trouble = Some(error.to_string());

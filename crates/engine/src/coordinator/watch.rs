@@ -21,7 +21,7 @@ const LAST_TURN: u64 = 30;
 /// What a look at head leads to.
 pub(super) enum Next {
     /// The lease is ours: lead.
-    Lead(HeadObject),
+    Lead(Box<HeadObject>),
     /// Nothing; look again after this.
     LookAgain(Millis),
 }
@@ -92,7 +92,7 @@ impl Lease {
             seams.clock().mono().since(self.since)
         };
         if waited < patience {
-            return Next::LookAgain(Millis((patience.0 - waited.0).min(LEASE.0 / 4).max(1)));
+            return Next::LookAgain(Millis((patience.0 - waited.0).clamp(1, LEASE.0 / 4)));
         }
         self.take(seams, who, head).await
     }
@@ -139,7 +139,7 @@ impl Lease {
         let beat = mine.lease.as_ref().map_or(0, |lease| lease.beat) + 1;
         mine.lease = Some(head::Lease { holder: who.id.clone(), beat });
         match swap(seams, &self.key, Some(&head.etag), mine).await {
-            Ok(Swapped::Done(head)) => Next::Lead(head),
+            Ok(Swapped::Done(head)) => Next::Lead(Box::new(head)),
             Ok(Swapped::Rival(theirs)) => {
                 self.head = theirs;
                 Next::LookAgain(Millis(1))

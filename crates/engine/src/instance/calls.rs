@@ -19,7 +19,7 @@ pub(super) enum After {
     /// Its goal is another one.
     BeginAgain,
     /// Beside what it does, it makes a release ready.
-    Stage(Order),
+    Stage(Box<Order>),
     /// It ends.
     Retire {
         /// For what is in flight.
@@ -125,7 +125,7 @@ async fn again<S: Seams>(body: &Body<'_, S>, memory: &Memory, order: Order) -> (
     match &order.task {
         Task::Hold { .. } if body.view().phase == Phase::Held => renew(body, &order).await,
         Task::Stage { .. } if memory.done < order.fence && first => {
-            return (Obeyed::Already, After::Stage(order));
+            return (Obeyed::Already, After::Stage(Box::new(order)));
         }
         // An order that was waiting for head since the agent restarted.
         Task::Update { .. } | Task::Start { .. } if first && memory.done < order.fence => {
@@ -167,7 +167,7 @@ async fn accept<S: Seams>(
             memory.problem = None;
             body.save_and_see(memory, |view| view.problem = None).await?;
             body.confirmed.set(true);
-            Ok((Obeyed::Yes, After::Stage(order)))
+            Ok((Obeyed::Yes, After::Stage(Box::new(order))))
         }
         Task::Update { release, .. } | Task::Start { release, .. } => {
             let goal = Goal::Update { release, task: order.task.clone() };

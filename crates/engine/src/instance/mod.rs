@@ -56,7 +56,7 @@ pub async fn run<S: Seams>(
                     None => return Ok(()),
                     Some(call) => match calls::take(&body, call).await {
                         After::GoOn => {}
-                        After::Stage(order) => staging = app::stage(&body, order).boxed_local().fuse(),
+                        After::Stage(order) => staging = app::stage(&body, *order).boxed_local().fuse(),
                         after @ (After::BeginAgain | After::Retire { .. }) => break after,
                     },
                 },

@@ -275,7 +275,7 @@ async fn stop_all<S: Seams>(body: &Body<'_, S>, apps: &[Running], limits: &Limit
     }
     let sealed = body.view().gate == Passing::Sealed;
     if !sealed {
-        leave_in_turn(body, limits).await;
+        leave_in_turn(body, apps, limits).await;
         shut(body, limits.drain, limits.quiet).await;
         body.phase(Phase::Idle, None);
     }
@@ -292,7 +292,7 @@ async fn stop_all<S: Seams>(body: &Body<'_, S>, apps: &[Running], limits: &Limit
 }
 
 /// Leaves the balancer, but looks once more first: as many others as must be have to be in it.
-async fn leave_in_turn<S: Seams>(body: &Body<'_, S>, limits: &Limits) {
+async fn leave_in_turn<S: Seams>(body: &Body<'_, S>, apps: &[Running], limits: &Limits) {
     if !limits.leave {
         return body.phase(Phase::Leaving, Some("requests inside its app".to_owned()));
     }
@@ -308,7 +308,7 @@ async fn leave_in_turn<S: Seams>(body: &Body<'_, S>, limits: &Limits) {
                     .iter()
                     .filter(|(id, m)| **id != body.who.id && m.balanced && !m.terminating);
                 let others = others.count();
-                if !inside || others >= limits.min as usize || !body.view().healthy {
+                if !inside || others >= limits.min as usize || !answers(body, apps).await {
                     break;
                 }
                 let why =
@@ -326,6 +326,18 @@ async fn leave_in_turn<S: Seams>(body: &Body<'_, S>, limits: &Limits) {
         body.see(|view| view.waiting = Some(format!("the balancer to let it go: {error}")));
         body.pause(ASK_AGAIN).await;
     }
+}
+
+/// Whether any of `apps` passes a check now. An agent that has just begun knows of no check yet, and a coordinator may
+/// take its instance for one that is out of service.
+async fn answers<S: Seams>(body: &Body<'_, S>, apps: &[Running]) -> bool {
+    for app in apps {
+        if body.seams.runtime().check(app).await.is_ok() {
+            body.see(|view| view.healthy = true);
+            return true;
+        }
+    }
+    false
 }
 
 async fn shut<S: Seams>(body: &Body<'_, S>, within: Millis, quiet: Millis) {
