@@ -13,10 +13,10 @@ fn fleet(setup: &Setup) -> Fleet {
     Shop::serving(setup, &Program::python(), &Program::python())
 }
 
-/// An instance that is not the coordinator, and one that it does not update next.
+/// An instance that does not coordinate, if anybody does, and is not the next to be updated.
 fn other(fleet: &Fleet) -> InstanceId {
-    let coordinator = fleet.coordinator();
-    fleet.seats().into_keys().rev().find(|id| *id != coordinator).unwrap()
+    let coordinator = fleet.head().and_then(|head| head.lease).map(|lease| lease.holder);
+    fleet.seats().into_keys().rev().find(|id| Some(id) != coordinator.as_ref()).unwrap()
 }
 
 #[test]
