@@ -61,7 +61,7 @@ fn publish_a_fix(sim: &Sim) -> u16 {
 /// was believed.
 fn may_help(world: &World) -> bool {
     let newcomers = world.objects.head.as_ref().and_then(|head| head.newcomers.as_ref());
-    let bad = newcomers.is_some_and(|release| world.releases.of(release).conduct != Conduct::Good);
+    let bad = newcomers.is_none_or(|release| world.releases.of(release).conduct != Conduct::Good);
     let failed = world.objects.records.values().next_back().is_none_or(|last| last.state == State::Failed);
     bad || failed
 }

@@ -93,7 +93,7 @@ async fn pass(sim: &Sim, target: &InstanceId) -> Result<(Ticket, Option<StartId>
         Why::TooLong => Failure::WaitedTooLong,
         Why::NoSlot => Failure::NoTarget,
     };
-    match at(sim, target, |gate, now| gate.arrive(now)) {
+    match at(sim, target, super::world::gate::SimGate::arrive) {
         Met::Inside(ticket, start) => Ok((ticket, start)),
         Met::Refused(why) => Err(refused(why)),
         Met::Waits(ticket, told) => match told.await {

@@ -20,25 +20,25 @@ const INSTANCES: u32 = 4;
 pub(crate) fn print() {
     let limit = f64::from(INSTANCES * (START_MS + LONGEST_MS)) / 1_000.0;
     let failed = [Cell::new(0), Cell::new(0), Cell::new(0)];
-    let everup = median("everup", || everup("prove = \"0ms\"", &failed[0]));
+    let alone = median("everup", || everup("prove = \"0ms\"", &failed[0]));
     let overlap = median("everup with overlap", || {
         everup("prove = \"0ms\"\noverlap = true\nlinger = \"0ms\"", &failed[1])
     });
-    let script = median("shell", || script(&failed[2]));
+    let scripted = median("shell", || script(&failed[2]));
     println!(
         "## Rolling, {INSTANCES} instances, one at a time, under load\n\n\
          An app that takes {START_MS} ms to start; 200 requests a second, and 5 of {LONGEST_MS} ms each. The limit is\n\
          number x (start + longest request). Neither waits for proof that a release lives on (`prove = \"0ms\"`).\n\n\
          | | wall | beside the limit | failed, all rounds |\n|---|---|---|---|\n\
          | limit | {limit:.2} s | 1.00 | |\n\
-         | everup | {everup:.2} s | {:.2} | {} |\n\
+         | everup | {alone:.2} s | {:.2} | {} |\n\
          | everup, with overlap | {overlap:.2} s | {:.2} | {} |\n\
-         | a shell script, drain by HAProxy's socket | {script:.2} s | {:.2} | {} |\n",
-        everup / limit,
+         | a shell script, drain by HAProxy's socket | {scripted:.2} s | {:.2} | {} |\n",
+        alone / limit,
         failed[0].get(),
         overlap / limit,
         failed[1].get(),
-        script / limit,
+        scripted / limit,
         failed[2].get(),
     );
 }

@@ -39,7 +39,7 @@ impl Fleet for Place {
             }
         }
         let changed = pin!(self.sim.when(|world| (world.fleet.list().seq != since).then_some(())));
-        drop(select(changed, pin!(self.sim.sleep(POLL))).await);
+        let _ = select(changed, pin!(self.sim.sleep(POLL))).await;
         self.takes(1, 10).await;
         Ok(self.sim.world().fleet.list())
     }

@@ -52,7 +52,8 @@ impl Fleet {
             zones_away: BTreeSet::new(),
             past: VecDeque::new(),
             wanted: vec![(0, setting.instances)],
-            complete: setting.seed.is_multiple_of(2),
+            // An engine that made every id itself is no list that may be old.
+            complete: setting.seed.is_multiple_of(2) && setting.rate(Fault::StaleMembers) == 0,
             seq: 0,
             launched: 0,
         }

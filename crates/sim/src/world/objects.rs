@@ -65,7 +65,7 @@ impl World {
             self.head_written(by, head);
         } else if key.contains("/deployments/") {
             let record: Record = serde_json::from_slice(body).expect("a record is written whole");
-            self.record_written(by, record);
+            self.record_written(by, &record);
         }
     }
 
@@ -90,7 +90,7 @@ impl World {
         }
     }
 
-    fn record_written(&mut self, by: Option<HostNo>, record: Record) {
+    fn record_written(&mut self, by: Option<HostNo>, record: &Record) {
         let fence = Fence { term: record.term, rev: record.rev };
         let what = What::Record {
             id: record.id.to_string(),
