@@ -13,7 +13,7 @@ pub(crate) fn print() {
     let seats = fleet.seats();
     let (id, seat) = seats.iter().next().unwrap();
     println!("## Memory at rest\n\n| process | resident | of it its own |\n|---|---|---|");
-    row("keeper", fleet.keeper());
+    row("keeper", fleet.keeper.id());
     row("balancer", fleet.balancer());
     row("proxy before an app", seat.proxy.as_ref().unwrap().pid);
     row("agent", seat.agent.as_ref().unwrap().pid);

@@ -19,7 +19,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct Fleet {
     shop: Shop,
-    keeper: Child,
+    pub(crate) keeper: Child,
 }
 
 impl Deref for Fleet {
@@ -136,11 +136,6 @@ impl Fleet {
         until("an agent's process", || {
             Some(self.seats().get(id)?.agent.clone().filter(everup_host::proc::Identity::lives)?.pid)
         })
-    }
-
-    /// The keeper's process.
-    pub(crate) fn keeper(&self) -> u32 {
-        self.keeper.id()
     }
 
     /// The balancer's process.
