@@ -38,12 +38,13 @@ pub(crate) fn compare() -> Result<Counts, String> {
 /// The tests that compare with a recorded output write it when asked to.
 fn record() -> Result<(), String> {
     let mut tests =
-        cargo(["test", "--profile", PROFILE, "--workspace", "--test", "help", "--test", "config"]);
+        cargo(["test", "--profile", PROFILE, "--workspace", "--test", "help", "--test", "scripts"]);
     done("the tests with recorded outputs", tests.env("SNAPSHOTS", "overwrite"))
 }
 
+/// As the suites build it: of one package alone the dependencies would be built anew, with other features.
 fn build() -> Result<(), String> {
-    done("the build", &mut cargo(["build", "--profile", PROFILE, "--package", "everup", "--bins"]))
+    done("the build", &mut cargo(["build", "--profile", PROFILE, "--workspace", "--all-targets"]))
 }
 
 fn done(what: &str, command: &mut Command) -> Result<(), String> {
