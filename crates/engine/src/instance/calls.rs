@@ -271,5 +271,7 @@ async fn migrate<S: Seams>(
     memory.migration = Some(Granted { run, stage: RunStage::Accepted });
     memory.order = Some(order);
     body.save(memory).await?;
+    // This run of the agent took it, so this one begins it; a later one only asks what became of it.
+    body.confirmed.set(true);
     Ok((Obeyed::Yes, After::BeginAgain))
 }

@@ -7,6 +7,9 @@ use crate::world::host::name;
 /// The shortest time in which a watcher may take a silent holder for dead.
 const SHORTEST_LEASE: u64 = 4_500;
 
+/// A migration is granted again when it is known not to have begun; so often, and something is wrong.
+const MOST_RUNS: usize = 20;
+
 /// One deployment at a time: head names another one only when the one before is over.
 pub(super) fn one_at_a_time(world: &World, event: &Event) -> Result<(), String> {
     let What::Head { .. } = &event.what else { return Ok(()) };
@@ -95,6 +98,10 @@ pub(super) fn lease_expires_first(world: &World, event: &Event) -> Result<(), St
 /// much more time than its bound.
 pub(super) fn legal_steps(world: &World, event: &Event) -> Result<(), String> {
     let What::Record { id, state, .. } = &event.what else { return Ok(()) };
+    let runs = world.current().map_or(0, |record| record.runs.len());
+    if runs > MOST_RUNS {
+        return Err(format!("{id} has granted its migration {runs} times"));
+    }
     let before = world.law.record_before.as_ref().filter(|before| before.id.as_str() == id);
     let Some(before) = before else { return Ok(()) };
     if before.state != *state && !before.state.may_become(*state) {
