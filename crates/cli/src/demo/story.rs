@@ -170,19 +170,46 @@ impl<'s> Teller<'s> {
         victim: &InstanceId,
         id: &DeploymentId,
     ) -> Result<Option<InstanceId>, Failure> {
+        let witness = self.another(victim).await?;
         let info = self.reach.keeper().info().await.map_err(failed)?;
         let frozen = Frozen::new(info.pid).ok_or_else(|| failed("the keeper cannot be stopped"))?;
         let began = Instant::now();
         self.kill_processes(&info, victim, false)?;
         self.say(format!("{victim} is killed; the keeper, which would start it again at once, is frozen"));
         let other = |status: &Status| status.coordinator.as_ref().is_some_and(|who| who != victim);
-        let status = self.until(|status| is_over(status, id) || other(status)).await?;
+        let status = self.seen_by(&witness, |status| is_over(status, id) || other(status)).await?;
         drop(frozen);
         let successor = status.coordinator.filter(|who| who != victim);
         if let Some(next) = &successor {
             self.say(format!("{next} coordinates since {} after that", Millis(millis(began))));
         }
         Ok(successor)
+    }
+
+    /// An agent that will live. Asked for while the keeper answers; and the dead one's socket, which the keeper holds,
+    /// would take connections that nobody serves.
+    async fn another(&self, victim: &InstanceId) -> Result<Client, Failure> {
+        let fleet = self.reach.keeper().members(0).await.map_err(failed)?;
+        let dead = fleet.members.members.get(victim).map(|member| member.address.clone());
+        let agents = self.reach.agents().await?;
+        let other = agents.into_iter().find(|agent| Some(agent.address()) != dead.as_deref());
+        other.ok_or_else(|| failed("there is no other agent"))
+    }
+
+    /// Waits until `witness` tells `fact`.
+    async fn seen_by(&self, witness: &Client, fact: impl Fn(&Status) -> bool) -> Result<Status, Failure> {
+        let seen = async {
+            loop {
+                let mut events = witness.events().await.map_err(failed)?;
+                while let Some(status) = events.next().await.map_err(failed)? {
+                    if fact(&status) {
+                        return Ok(status);
+                    }
+                }
+            }
+        };
+        let late = |_| failed(format!("nobody took over within {} s", PATIENCE.as_secs()));
+        timeout(PATIENCE, seen).await.map_err(late)?
     }
 
     async fn broken_release(&mut self, users: &Load) -> Result<(), Failure> {

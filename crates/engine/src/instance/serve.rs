@@ -182,7 +182,9 @@ async fn in_service<S: Seams>(
             view.problem = None;
         }
     });
-    done(body, fence).await;
+    // An update that could not be taken back any more goes on under that newer fence.
+    let stamped = body.memory().order.filter(|order| Some(&order.task) == task).map(|order| order.fence);
+    done(body, stamped.map_or(fence, |newer| newer.max(fence))).await;
     let proof = Proof { at: body.now() + limits.prove, ordered: task.is_some() };
     if let Some(first) = old.first() {
         let linger = Proof { at: body.now() + limits.linger, ..proof };
