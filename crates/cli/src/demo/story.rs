@@ -10,7 +10,7 @@ use crate::follow::{Ended, Follower};
 use crate::load::{Load, Plan};
 use crate::output::{Out, paint};
 use crate::progress::receipt;
-use crate::reach::{self, Reach};
+use crate::reach::{self, Reach, may_ask_another};
 use everup_core::deployment::State;
 use everup_core::ids::{DeploymentId, InstanceId, Version};
 use everup_core::policy::{Policy, Strategy};
@@ -20,7 +20,7 @@ use everup_core::time::Millis;
 use everup_host::local::ledger::Who;
 use everup_host::local::wire::Info;
 use everup_host::proc::{Identity, Stat, below};
-use everup_web::client::Client;
+use everup_web::client::{Client, Failure as CallFailure};
 use everup_web::wire::Deploy;
 use rustix::process::Signal;
 use std::time::{Duration, Instant};
@@ -28,6 +28,8 @@ use tokio::time::timeout;
 
 /// Nothing in the demo takes longer.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Between two questions to an agent that did not answer.
+const AGAIN: Duration = Duration::from_millis(200);
 /// Users are at work so long before the first deployment, so that there is a "before".
 const BEFORE: Duration = Duration::from_secs(3);
 
@@ -200,11 +202,12 @@ impl<'s> Teller<'s> {
     async fn seen_by(&self, witness: &Client, fact: impl Fn(&Status) -> bool) -> Result<Status, Failure> {
         let seen = async {
             loop {
-                let mut events = witness.events().await.map_err(failed)?;
-                while let Some(status) = events.next().await.map_err(failed)? {
-                    if fact(&status) {
-                        return Ok(status);
-                    }
+                // It passes the question on to the dead one until another leads, and then may not answer in time.
+                match told(witness, &fact).await {
+                    Ok(Some(status)) => return Ok(status),
+                    Ok(None) => {}
+                    Err(error) if may_ask_another(&error) => tokio::time::sleep(AGAIN).await,
+                    Err(error) => return Err(failed(error)),
                 }
             }
         };
@@ -373,4 +376,15 @@ fn failed(happened: impl std::fmt::Display) -> Failure {
 
 fn interrupted() -> Failure {
     Failure::new(Exit::StillRunning, "the demo was ended", "Ctrl-C")
+}
+
+/// The first status that tells `fact`, or nothing if the stream ends before.
+async fn told(witness: &Client, fact: impl Fn(&Status) -> bool) -> Result<Option<Status>, CallFailure> {
+    let mut events = witness.events().await?;
+    while let Some(status) = events.next().await? {
+        if fact(&status) {
+            return Ok(Some(status));
+        }
+    }
+    Ok(None)
 }
