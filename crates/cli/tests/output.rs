@@ -189,7 +189,7 @@ receipt of d-7: not one request failed
     );
     let document = document::of(&record);
     let field = |name: &str| document.get(name).unwrap().clone();
-    for name in ["id", "strategy", "from", "to", "state", "p99_ms", "lowest_in_service", "duration_ms"] {
+    for name in ["id", "strategy", "from", "to", "status", "p99_ms", "lowest_in_service", "duration_ms"] {
         assert!(!field(name).is_null(), "{name}: {document}");
     }
     assert_eq!((&field("requests")["total"], &field("held")["longest_ms"]), (&1_204.into(), &1_480.into()));

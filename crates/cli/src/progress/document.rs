@@ -14,7 +14,7 @@ pub fn of(record: &Record) -> Value {
         "strategy": record.policy.strategy,
         "from": record.from.as_ref().map(|release| &release.version),
         "to": record.to.version,
-        "state": record.state,
+        "status": record.state,
         "because": record.because,
         "by": record.by,
         "at": record.at,
