@@ -2,14 +2,21 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 /// The one profile of all that is built here (the root Cargo.toml says why): what one suite has compiled, no other
 /// compiles again.
 pub(crate) const PROFILE: &str = "demo";
 
-/// The workspace's folder.
+/// The workspace's folder, as the cargo that runs us says: where a target folder is shared, this program may have been
+/// built in another clone.
 pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace's folder")
+    static HERE: OnceLock<PathBuf> = OnceLock::new();
+    let xtask = HERE.get_or_init(|| {
+        let told = std::env::var_os("CARGO_MANIFEST_DIR");
+        PathBuf::from(told.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into()))
+    });
+    xtask.parent().expect("xtask lies in the workspace's folder")
 }
 
 /// The cargo that runs us, in the workspace's folder.
