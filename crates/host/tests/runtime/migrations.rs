@@ -80,12 +80,15 @@ async fn a_parent_that_ends_early_is_not_the_end() {
     let world = World::server();
     let text =
         "setsid sh -c 'while ! test -f $EVERUP_DATA/go; do sleep 0.02; done; echo x >> $EVERUP_DATA/late' &
-                echo forked > $EVERUP_DATA/forked; exit 0";
+                echo forked > $EVERUP_DATA/forked
+                while ! test -f $EVERUP_DATA/end; do sleep 0.02; done; exit 0";
     let runtime = world.runtime();
     let order = run(text);
     let (outcome, ()) = tokio::join!(soon(runtime.run_once(&order)), async {
         world.written("forked").await;
+        // It ends only now: one that ends at once may be gone before its minder can write down who it was.
         let main = until(|| state(&world)).await.child.unwrap();
+        std::fs::write(world.data().join("end"), "").unwrap();
         until(|| (!main.lives()).then_some(())).await;
         assert_eq!(world.runtime().settle(&order).await, None, "the rest of it runs");
         std::fs::write(world.data().join("go"), "").unwrap();
