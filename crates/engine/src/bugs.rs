@@ -16,7 +16,7 @@ pub enum Bug {
     SealAfterLapse,
     /// A newcomer does not announce itself before it reads head.
     SilentNewcomer,
-    /// After a migration failed to be followed by a start, the old release is started.
+    /// A sealed instance grows tired of waiting and starts the old release by itself, also after a grant.
     StartOldAfterGrant,
     /// A migration is run again by the next deployment that brings it.
     MigrateAgain,

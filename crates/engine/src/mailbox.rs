@@ -7,6 +7,7 @@ use everup_core::order::{Ack, Order};
 use everup_core::record::{Say, Word};
 use everup_core::status::Status;
 use everup_core::time::Millis;
+use everup_core::words;
 use futures_channel::{mpsc, oneshot};
 
 /// The most calls that wait in an inbox; a sender waits when it is full.
@@ -79,7 +80,7 @@ pub enum Command {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// Another deployment runs.
-    #[error("deployment {} to {} runs since {}, asked for by {}, now {phase}", .current.id, .current.request.to, .current.request.at.0, .current.request.by)]
+    #[error("deployment {} to {} runs since {}, asked for by {}, now {phase}", .current.id, .current.request.to, words::moment(.current.request.at), .current.request.by)]
     Busy {
         /// Which.
         current: Box<Current>,

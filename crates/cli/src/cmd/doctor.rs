@@ -76,8 +76,11 @@ fn state(settings: &Settings) -> Result<String, String> {
     let path = settings.state.display();
     match settings.state.metadata() {
         Err(_) => Ok(format!("{path} does not exist yet")),
-        Ok(meta) if meta.mode() & 0o077 != 0 => Err(format!("{path} may be read by others: chmod 700 it")),
-        Ok(_) => Ok(format!("{path}, for its owner alone")),
+        // An app that runs as another user passes through to its release, so `up` lets others in, but not look around.
+        Ok(meta) if meta.mode() & 0o066 != 0 => {
+            Err(format!("{path} may be read or written by others: chmod 711 {path}"))
+        }
+        Ok(_) => Ok(format!("{path}, read and written by its owner alone")),
     }
 }
 

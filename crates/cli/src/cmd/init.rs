@@ -86,7 +86,7 @@ environment = \"production\"
 command = {command}
 
 [health]
-# A new instance gets requests once this passes, and a serving one loses them when it fails.
+# A new instance gets requests once this passes; one that fails it stops a deployment, and is shown as ill.
 {health}
 
 [listen]
