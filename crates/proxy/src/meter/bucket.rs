@@ -5,25 +5,49 @@ use everup_core::receipt::{Held, Requests};
 use std::time::Duration;
 
 /// The size of a record in the file.
-pub(super) const SIZE: usize = 1_024;
+pub(super) const SIZE: usize = 2_048;
+
+/// Requests are counted by the tenth of a second: a failure just before a deployment is not the deployment's. For
+/// latencies and waits the second is fine enough.
+pub(super) const TENTHS: usize = 10;
 
 /// The counts of one second.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Bucket {
     /// Seconds since 1970.
     pub(super) second: u64,
-    pub(super) requests: Requests,
+    pub(super) requests: [Requests; TENTHS],
     pub(super) held: Held,
     pub(super) late: u64,
     pub(super) longest_gap_ms: u64,
     pub(super) latency: Histogram,
 }
 
-const NUMBERS: usize = 11;
+/// Second, held, longest hold, late, longest gap.
+const NUMBERS: usize = 5;
+/// The fields of [`Requests`].
+const FIELDS: usize = 6;
+
+const _: () = assert!((NUMBERS + TENTHS * FIELDS) * 8 + BUCKETS * 4 <= SIZE, "a record fits its place");
 
 impl Bucket {
     pub(super) fn new(second: u64) -> Self {
         Self { second, ..Self::default() }
+    }
+
+    /// All requests of this second.
+    pub(super) fn total(&self) -> Requests {
+        let mut sum = Requests::default();
+        self.requests.iter().for_each(|tenth| add(&mut sum, tenth));
+        sum
+    }
+
+    /// Only the requests from the tenth `from` to the tenth `to`, both included.
+    pub(super) fn within(mut self, from: usize, to: usize) -> Self {
+        let outside = |tenth: usize| tenth < from || tenth > to;
+        let tenths = self.requests.iter_mut().enumerate();
+        tenths.filter(|(tenth, _)| outside(*tenth)).for_each(|(_, requests)| *requests = Requests::default());
+        self
     }
 
     /// A request waited for so long.
@@ -33,14 +57,7 @@ impl Bucket {
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
-        let Requests { total, failed, outcome_unknown, ended_by_design, left_while_held, refused } =
-            other.requests;
-        self.requests.total += total;
-        self.requests.failed += failed;
-        self.requests.outcome_unknown += outcome_unknown;
-        self.requests.ended_by_design += ended_by_design;
-        self.requests.left_while_held += left_while_held;
-        self.requests.refused += refused;
+        self.requests.iter_mut().zip(&other.requests).for_each(|(sum, tenth)| add(sum, tenth));
         self.held.count += other.held.count;
         self.held.longest_ms = self.held.longest_ms.max(other.held.longest_ms);
         self.late += other.late;
@@ -48,53 +65,55 @@ impl Bucket {
         self.latency.merge(&other.latency);
     }
 
-    fn numbers(&self) -> [u64; NUMBERS] {
-        let Requests { total, failed, outcome_unknown, ended_by_design, left_while_held, refused } =
-            self.requests;
-        let Held { count, longest_ms } = self.held;
-        [
-            self.second,
-            total,
-            failed,
-            outcome_unknown,
-            ended_by_design,
-            left_while_held,
-            refused,
-            count,
-            longest_ms,
-            self.late,
-            self.longest_gap_ms,
-        ]
-    }
-
     pub(super) fn encode(&self) -> [u8; SIZE] {
         let mut bytes = [0; SIZE];
-        let numbers = self.numbers().into_iter().flat_map(u64::to_le_bytes);
+        let Held { count, longest_ms } = self.held;
+        let numbers: [u64; NUMBERS] = [self.second, count, longest_ms, self.late, self.longest_gap_ms];
+        let numbers = numbers.into_iter().flat_map(u64::to_le_bytes);
+        let requests = self.requests.iter().flat_map(fields).flat_map(u64::to_le_bytes);
         let latency = self.latency.0.iter().flat_map(|n| n.to_le_bytes());
-        bytes.iter_mut().zip(numbers.chain(latency)).for_each(|(to, from)| *to = from);
+        let all = numbers.chain(requests).chain(latency);
+        bytes.iter_mut().zip(all).for_each(|(to, from)| *to = from);
         bytes
     }
 
     pub(super) fn decode(bytes: &[u8; SIZE]) -> Self {
-        let (numbers, rest) = bytes.split_at(NUMBERS * 8);
+        let (numbers, latency) = bytes.split_at((NUMBERS + TENTHS * FIELDS) * 8);
         let mut numbers = numbers.as_chunks().0.iter().map(|n| u64::from_le_bytes(*n));
         let mut next = || numbers.next().unwrap_or_default();
         let mut bucket = Self::new(next());
-        bucket.requests = Requests {
-            total: next(),
-            failed: next(),
-            outcome_unknown: next(),
-            ended_by_design: next(),
-            left_while_held: next(),
-            refused: next(),
-        };
         bucket.held = Held { count: next(), longest_ms: next() };
         bucket.late = next();
         bucket.longest_gap_ms = next();
-        let latency = rest.as_chunks().0.iter().take(BUCKETS);
+        for requests in &mut bucket.requests {
+            *requests = Requests {
+                total: next(),
+                failed: next(),
+                outcome_unknown: next(),
+                ended_by_design: next(),
+                left_while_held: next(),
+                refused: next(),
+            };
+        }
+        let latency = latency.as_chunks().0.iter().take(BUCKETS);
         bucket.latency.0.iter_mut().zip(latency).for_each(|(to, from)| *to = u32::from_le_bytes(*from));
         bucket
     }
+}
+
+fn fields(requests: &Requests) -> [u64; FIELDS] {
+    let Requests { total, failed, outcome_unknown, ended_by_design, left_while_held, refused } = *requests;
+    [total, failed, outcome_unknown, ended_by_design, left_while_held, refused]
+}
+
+fn add(sum: &mut Requests, more: &Requests) {
+    let Requests { total, failed, outcome_unknown, ended_by_design, left_while_held, refused } = *more;
+    sum.total += total;
+    sum.failed += failed;
+    sum.outcome_unknown += outcome_unknown;
+    sum.ended_by_design += ended_by_design;
+    sum.left_while_held += left_while_held;
+    sum.refused += refused;
 }
 
 #[cfg(test)]
@@ -104,7 +123,7 @@ mod tests {
     #[test]
     fn a_record_comes_back_whole() {
         let mut bucket = Bucket::new(1_790_000_000);
-        bucket.requests = Requests {
+        bucket.requests[3] = Requests {
             total: 1,
             failed: 2,
             outcome_unknown: 3,

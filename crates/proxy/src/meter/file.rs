@@ -12,7 +12,7 @@ use std::path::Path;
 /// Seconds kept: an hour and a bit, so that a deployment of an hour can be measured with the minute before.
 pub(super) const SECONDS: u64 = 4_096;
 
-const MAGIC: u64 = u64::from_le_bytes(*b"everup.1");
+const MAGIC: u64 = u64::from_le_bytes(*b"everup.2");
 
 /// What is known beside the counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! The gates' counts: each request by its outcome, at the end of its answer, by the second.
+//! The gates' counts: each request by its outcome, at the end of its answer, by the tenth of a second.
 
 mod bucket;
 mod file;
@@ -8,8 +8,8 @@ mod record;
 pub(crate) use file::Lane;
 pub(crate) use record::{Outcome, Record};
 
-use bucket::Bucket;
-use everup_core::receipt::{Percentile, Source, Window};
+use bucket::{Bucket, TENTHS};
+use everup_core::receipt::{Percentile, Requests, Source, Window};
 use everup_core::time::{Millis, Wall};
 use file::{Header, Ring, SECONDS};
 use std::cell::{Cell, RefCell};
@@ -45,6 +45,10 @@ pub(crate) fn wall() -> Wall {
 
 fn second() -> u64 {
     wall().0 / 1_000
+}
+
+fn tenth(at: Wall) -> usize {
+    (at.0 % 1_000 / 100) as usize
 }
 
 impl Meter {
@@ -84,10 +88,10 @@ impl Meter {
 
     /// What was pending when a process died has failed, and nobody knows what became of it.
     fn lost(&self, lost: u64) {
-        self.count(|bucket| {
-            bucket.requests.total += lost;
-            bucket.requests.failed += lost;
-            bucket.requests.outcome_unknown += lost;
+        self.count(|_, requests| {
+            requests.total += lost;
+            requests.failed += lost;
+            requests.outcome_unknown += lost;
         });
     }
 
@@ -111,16 +115,21 @@ impl Meter {
         }
     }
 
-    /// The bucket of this second; the one before is written first, so that nothing has to be kept.
-    fn count(&self, count: impl FnOnce(&mut Bucket)) {
-        let now = second();
+    /// The bucket of this second, and the requests of this tenth of it; the bucket before is written first, so that
+    /// nothing has to be kept.
+    fn count(&self, count: impl FnOnce(&mut Bucket, &mut Requests)) {
+        let at = wall();
+        let now = at.0 / 1_000;
         if self.current.borrow().second != now {
             self.write();
             // A clock that was set back finds what it had counted before.
             let next = self.ring.read(self.lane, now).unwrap_or_else(|| Bucket::new(now));
             self.current.replace(next);
         }
-        count(&mut self.current.borrow_mut());
+        let mut bucket = self.current.borrow_mut();
+        let mut requests = bucket.requests[tenth(at)];
+        count(&mut bucket, &mut requests);
+        bucket.requests[tenth(at)] = requests;
         self.dirty.notify_one();
     }
 
@@ -148,7 +157,7 @@ impl Meter {
         let percentile =
             |p| Percentile { before: before.latency.permille(p), during: during.latency.permille(p) };
         Source {
-            requests: during.requests,
+            requests: during.total(),
             longest_gap_ms: during.longest_gap_ms,
             p50_ms: percentile(500),
             p99_ms: percentile(990),
@@ -163,7 +172,11 @@ impl Meter {
         let first = (from.0 / 1_000).max(last.saturating_sub(SECONDS - 1));
         let mut sum = Bucket::default();
         let records = (first..=last).flat_map(|second| Lane::ALL.map(|lane| self.ring.read(lane, second)));
-        records.flatten().for_each(|bucket| sum.merge(&bucket));
+        for bucket in records.flatten() {
+            let begin = if bucket.second == from.0 / 1_000 { tenth(from) } else { 0 };
+            let end = if bucket.second == to.0 / 1_000 { tenth(to) } else { TENTHS - 1 };
+            sum.merge(&bucket.within(begin, end));
+        }
         sum
     }
 
@@ -186,7 +199,6 @@ impl Drop for Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use everup_core::receipt::Requests;
 
     fn window() -> Window {
         Window { from: wall(), to: wall() + Millis::from_secs(60) }
@@ -222,6 +234,19 @@ mod tests {
         assert_eq!(source.requests, expected);
         assert_eq!(source.held.count, 1);
         assert!(source.p99_ms.during.is_some() && source.missing.is_empty());
+    }
+
+    #[test]
+    fn what_failed_before_a_window_is_not_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let meter = open(&folder);
+        Record::begin(&meter).finish(Outcome::Failed);
+        let failed_at = wall();
+        let later = failed_at + Millis(100);
+        let source = meter.measure(Window { from: later, to: later + Millis(60_000) });
+        assert_eq!(source.requests, Requests::default());
+        let source = meter.measure(Window { from: failed_at - Millis(100), to: later });
+        assert_eq!((source.requests.total, source.requests.failed), (1, 1));
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl Record {
 
     fn answered(&mut self, now: Instant) {
         let gap = u64::try_from(self.meter.ends(now).as_millis()).unwrap_or(u64::MAX);
-        self.meter.count(|bucket| bucket.longest_gap_ms = bucket.longest_gap_ms.max(gap));
+        self.meter.count(|bucket, _| bucket.longest_gap_ms = bucket.longest_gap_ms.max(gap));
     }
 
     fn close(&mut self, outcome: Outcome) {
@@ -87,8 +87,7 @@ impl Record {
         let took = now.saturating_duration_since(self.began);
         let failed =
             matches!(outcome, Outcome::Refused | Outcome::Failed | Outcome::Unknown) || left_while_held;
-        self.meter.count(|bucket| {
-            let requests = &mut bucket.requests;
+        self.meter.count(|bucket, requests| {
             requests.total += 1;
             requests.failed += u64::from(failed);
             requests.refused += u64::from(outcome == Outcome::Refused);
