@@ -6,7 +6,7 @@
 #![expect(async_fn_in_trait, reason = "used through generics only; an agent's engine lives on one thread")]
 
 use crate::fleet::Members;
-use crate::gate::{Counts, Drain, Drained, Hold, Idle, NotHolding, Pace, Upstream};
+use crate::gate::{Counts, Drain, Drained, Hold, Idle, NotHolding, Upstream};
 use crate::ids::{HoldId, InstanceId, StartId, Term};
 use crate::instance::{Exit, Found, Health, Memory, Outcome, Problem, Run, Running, Slot, View};
 use crate::order::{Ack, Order};
@@ -133,8 +133,9 @@ pub trait Gate {
     async fn drain(&self, drain: &Drain) -> Result<Drained, GateError>;
     /// From now on requests that pass go to `to`; those inside the old one go on there.
     async fn switch(&self, to: &Upstream) -> Result<(), GateError>;
-    /// Opens: whatever was held, shut or sealed passes to the present upstream, at `pace`.
-    async fn release(&self, pace: Pace) -> Result<(), GateError>;
+    /// Opens: whatever was held, shut or sealed passes to the present upstream, oldest first and no faster than
+    /// it answers.
+    async fn release(&self) -> Result<(), GateError>;
     /// What the gate sees now.
     async fn counts(&self) -> Result<Counts, GateError>;
 }

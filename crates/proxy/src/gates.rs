@@ -5,7 +5,7 @@ use crate::state::{KeptSlot, State};
 use everup_core::gate::machine::{
     Arrival, Balancer, Event, HoldRefused, Kept, NoUpstream, Pass, Refusal, SlotKey, Ticket,
 };
-use everup_core::gate::{Counts, Drain, Drained, Hold, HoldLimits, NotHolding, Pace, Passing, Upstream};
+use everup_core::gate::{Counts, Drain, Drained, Hold, HoldLimits, NotHolding, Passing, Upstream};
 use everup_core::ids::{HoldId, InstanceId, Zone};
 use everup_core::time::{Millis, Mono};
 use std::cell::{Cell, RefCell};
@@ -352,13 +352,9 @@ impl Gates {
         Ok(key)
     }
 
-    pub(crate) fn release(
-        self: &Rc<Self>,
-        id: &InstanceId,
-        pace: Pace,
-    ) -> Result<Result<(), NoUpstream>, NoSlot> {
+    pub(crate) fn release(self: &Rc<Self>, id: &InstanceId) -> Result<Result<(), NoUpstream>, NoSlot> {
         let key = self.key(id)?;
-        let released = self.machine.borrow_mut().release(self.now(), key, pace);
+        let released = self.machine.borrow_mut().release(self.now(), key);
         self.settle_orders();
         Ok(released)
     }

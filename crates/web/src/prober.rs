@@ -1,4 +1,4 @@
-//! Asks the service itself, as a user would: once a second, 20 times while a deployment runs.
+//! Asks the service itself, as a user would: once a second, and while a deployment runs 40 times, shared by the fleet.
 //!
 //! Every request is sent when it is due, whatever became of those before, half of them on fresh connections and half
 //! on kept ones, each once: what a retry would hide is what is looked for. The schedule and what it says of a window
@@ -26,8 +26,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 /// Between two requests while nothing is deployed.
 pub const IDLE: Millis = Millis(1_000);
 
-/// Between two requests while a deployment runs.
-pub const BUSY: Millis = Millis(50);
+/// Between two requests while a deployment runs, times the instances that share the work: those whose samples are
+/// gathered. All at once, every one of these requests waits in the hold beside the users'.
+const BUSY: Millis = Millis(25);
 
 /// So many requests are under way at most: 20 a second, each for its whole time limit, and as many again.
 const UNDER_WAY: usize = 1_200;
@@ -139,7 +140,12 @@ impl Inner {
 fn pace(status: &Status) -> Millis {
     let is_wanted = status.head.as_ref().is_some_and(|head| head.current.is_some());
     let is_running = status.record.as_ref().is_some_and(|record| !record.state.is_final());
-    if is_wanted || is_running { BUSY } else { IDLE }
+    if !is_wanted && !is_running {
+        return IDLE;
+    }
+    // One alone keeps to half of it: 40 a second are a load of their own for the only instance.
+    let sharing = status.instances.len().clamp(2, 1 + ASKED);
+    BUSY.times(sharing as u64)
 }
 
 /// What this agent's prober and those of `others` saw of `window`, together. One that does not answer adds nothing:

@@ -5,7 +5,7 @@
 
 use super::door::{Door, HoldRefused, Kept, Mark, NoUpstream, Turn};
 use super::queue::{Queue, Ticket};
-use super::{Counts, Drain, Hold, HoldLimits, NotHolding, Pace, Passing, Upstream};
+use super::{Counts, Drain, Hold, HoldLimits, NotHolding, Passing, Upstream};
 use crate::ids::HoldId;
 use crate::time::{Millis, Mono};
 use std::collections::BTreeMap;
@@ -289,7 +289,7 @@ impl Balancer {
     /// The request will last: an upgraded connection or a stream.
     pub fn streaming(&mut self, now: Mono, pass: &mut Pass) {
         if let Some(slot) = self.slots.get_mut(&pass.slot) {
-            slot.door.streams(&mut pass.mark);
+            slot.door.streams(now, &mut pass.mark);
         }
         self.pump(now);
     }
@@ -351,6 +351,9 @@ impl Balancer {
             let since = self.queue.remove(ticket).unwrap_or(now);
             self.events.0.push(Event::LetGo(pass, now.since(since)));
         }
+        for slot in self.slots.values_mut() {
+            slot.door.all_let_go();
+        }
     }
 
     // What orders do.
@@ -399,8 +402,8 @@ impl Balancer {
     ///
     /// # Errors
     /// When there is none.
-    pub fn release(&mut self, now: Mono, slot: SlotKey, pace: Pace) -> Result<(), NoUpstream> {
-        let turn = self.door(slot).ok_or(NoUpstream)?.release(pace)?;
+    pub fn release(&mut self, now: Mono, slot: SlotKey) -> Result<(), NoUpstream> {
+        let turn = self.door(slot).ok_or(NoUpstream)?.release()?;
         self.note(slot, turn);
         self.pump(now);
         Ok(())

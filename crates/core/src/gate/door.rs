@@ -1,6 +1,7 @@
 //! One gate without its queue: whether it lets requests through, and when that changes by itself.
 
-use super::{Counts, Drain, Hold, NotHolding, Pace, Passing, Upstream};
+use super::opening::{Opening, Place};
+use super::{Counts, Drain, Hold, NotHolding, Passing, Upstream};
 use crate::ids::{Fence, HoldId};
 use crate::time::{Millis, Mono};
 use serde::{Deserialize, Serialize};
@@ -59,7 +60,7 @@ impl Kept {
 pub(super) struct Mark {
     pub(super) serial: u64,
     pub(super) epoch: u32,
-    opening: Option<u32>,
+    opening: Option<Place>,
     stream: bool,
 }
 
@@ -93,17 +94,6 @@ struct Leaving {
     elders: u32,
     ended: bool,
 }
-
-/// How many of those that waited may be inside at once after a release.
-#[derive(Debug, Clone, Copy)]
-struct Opening {
-    number: u32,
-    size: u32,
-    inside: u32,
-}
-
-/// An opening this wide is no limit any more.
-const WIDE: u32 = 4_096;
 
 #[derive(Debug, Clone)]
 pub(super) struct Door {
@@ -190,7 +180,7 @@ impl Door {
 
     pub(super) fn passes(&self, now: Mono) -> bool {
         match self.passing {
-            Passing::Open => self.opening.is_none_or(|o| o.inside < o.size),
+            Passing::Open => self.opening.is_none_or(|opening| opening.has_room()),
             Passing::Draining => self.leaving.is_some_and(|l| l.admits(now)),
             Passing::Held | Passing::Shut | Passing::Sealed => false,
         }
@@ -205,19 +195,16 @@ impl Door {
         if let Some(leaving) = &mut self.leaving {
             leaving.last_arrival = now;
         }
-        let opening = self.opening.as_mut().map(|opening| {
-            opening.inside += 1;
-            opening.number
-        });
+        let opening = self.opening.as_mut().map(|opening| opening.enter(now));
         Mark { serial, epoch: self.epoch, opening, stream: false }
     }
 
     /// The answer of `mark` turned out to be one without a foreseeable end.
-    pub(super) fn streams(&mut self, mark: &mut Mark) {
+    pub(super) fn streams(&mut self, now: Mono, mark: &mut Mark) {
         if !mark.stream {
             mark.stream = true;
             self.streams += 1;
-            self.widen(mark.opening.take());
+            self.widen(now, mark.opening.take());
         }
     }
 
@@ -226,22 +213,22 @@ impl Door {
         self.inside -= 1;
         self.former -= u32::from(mark.epoch != self.epoch);
         self.streams -= u32::from(mark.stream);
-        self.widen(mark.opening);
+        self.widen(now, mark.opening);
         if let Some(leaving) = &mut self.leaving {
             leaving.elders -= u32::from(mark.serial < leaving.mark);
         }
         self.settle(now).or((self.inside == 0).then_some(Turn::Idle))
     }
 
-    fn widen(&mut self, number: Option<u32>) {
-        let Some(opening) = self.opening.as_mut().filter(|o| Some(o.number) == number) else { return };
-        opening.inside -= 1;
-        // One more an answer is twice as many a round. Twice as many an answer let 79 requests into a cold app after
-        // four fast answers; its queue of five connections overflowed, and some waited for 30 s.
-        opening.size = opening.size.saturating_add(1);
-        if opening.size >= WIDE {
-            self.opening = None;
+    fn widen(&mut self, now: Mono, place: Option<Place>) {
+        if let (Some(opening), Some(place)) = (&mut self.opening, place) {
+            opening.exit(now, place);
         }
+    }
+
+    /// Nobody waits any more: whoever comes now comes by himself.
+    pub(super) fn all_let_go(&mut self) {
+        self.opening = None;
     }
 
     // What orders do.
@@ -312,21 +299,20 @@ impl Door {
         other
     }
 
-    pub(super) fn release(&mut self, pace: Pace) -> Result<Option<Turn>, NoUpstream> {
+    pub(super) fn release(&mut self) -> Result<Option<Turn>, NoUpstream> {
         if self.upstream.is_none() {
             return Err(NoUpstream);
         }
-        let was_open = self.passing == Passing::Open;
         self.hold = None;
-        match pace {
-            Pace::AtOnce => self.opening = None,
-            Pace::Growing { from } if !was_open => {
-                self.openings += 1;
-                self.opening = Some(Opening { number: self.openings, size: from.max(1), inside: 0 });
-            }
-            Pace::Growing { .. } => {}
+        if self.passing != Passing::Open {
+            self.begin_opening();
         }
         Ok(self.turn_to(Passing::Open))
+    }
+
+    fn begin_opening(&mut self) {
+        self.openings += 1;
+        self.opening = Some(Opening::new(self.openings));
     }
 
     /// Changes state by order; a drain that was on its way is taken back.
@@ -340,6 +326,7 @@ impl Door {
     pub(super) fn tick(&mut self, now: Mono) -> Option<Turn> {
         if let Some(living) = self.hold.take_if(|h| h.until <= now) {
             self.passing = if living.shut { Passing::Shut } else { Passing::Open };
+            self.begin_opening();
             return Some(Turn::Lapsed);
         }
         if let Some(turn) = self.settle(now) {

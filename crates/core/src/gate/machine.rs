@@ -15,7 +15,7 @@
 pub use super::balancer::{Arrival, Balancer, Event, Pass, Refusal, SlotKey, Why};
 pub use super::door::{HoldRefused, Kept, NoUpstream};
 pub use super::queue::Ticket;
-use super::{Counts, Drain, Hold, HoldLimits, NotHolding, Pace, Upstream};
+use super::{Counts, Drain, Hold, HoldLimits, NotHolding, Upstream};
 use crate::ids::HoldId;
 use crate::time::Mono;
 
@@ -126,7 +126,7 @@ impl Machine {
     ///
     /// # Errors
     /// When there is none.
-    pub fn release(&mut self, now: Mono, pace: Pace) -> Result<(), NoUpstream> {
-        self.gates.release(now, self.gate, pace)
+    pub fn release(&mut self, now: Mono) -> Result<(), NoUpstream> {
+        self.gates.release(now, self.gate)
     }
 }

@@ -6,6 +6,7 @@
 mod balancer;
 mod door;
 pub mod machine;
+mod opening;
 mod queue;
 #[cfg(test)]
 mod tests;
@@ -90,20 +91,6 @@ pub struct Upstream {
     pub address: SocketAddr,
     /// The start that it belongs to.
     pub start: StartId,
-}
-
-/// How fast waiting requests are let go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Pace {
-    /// All of them now: the app has been running.
-    AtOnce,
-    /// Oldest first, so many at a time, one more after each answer (so twice as many after each round): a cold
-    /// app decides how fast.
-    Growing {
-        /// How many at first.
-        from: u32,
-    },
 }
 
 /// What a gate is doing.

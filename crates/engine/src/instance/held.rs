@@ -6,7 +6,7 @@
 use super::app::ended;
 use super::body::Body;
 use super::calls::hold_of;
-use everup_core::gate::{Counts, Hold, Idle, Pace, Passing};
+use everup_core::gate::{Counts, Hold, Idle, Passing};
 use everup_core::instance::{Goal, Phase, Problem, Running};
 use everup_core::order::Task;
 use everup_core::seams::{Clock, Gate, Runtime, Seams};
@@ -85,7 +85,7 @@ async fn let_go<S: Seams>(body: &Body<'_, S>, why: &str, app: Option<&Running>) 
     // answers the gate stays as it was before the hold: it lapses into that by itself.
     let view = body.view();
     if view.running && view.healthy {
-        let _ = body.seams.gate().release(Pace::AtOnce).await;
+        let _ = body.seams.gate().release().await;
     }
     let problem = Problem::new("hold", why);
     body.see(|view| {

@@ -7,7 +7,7 @@ use super::app::{done, ended, start, wait_healthy};
 use super::body::Body;
 use super::newcomer::{Wanted, announce, ask};
 use super::tend::{Proof, Tended, tend};
-use everup_core::gate::{Drain, Pace, Passing};
+use everup_core::gate::{Drain, Passing};
 use everup_core::ids::Fence;
 use everup_core::instance::{Phase, Problem, Running, Slot};
 use everup_core::order::{Limits, Task};
@@ -15,8 +15,6 @@ use everup_core::release::ReleaseRef;
 use everup_core::seams::{Fleet, Gate, Runtime, Seams, Stage};
 use everup_core::time::Millis;
 
-/// The first wave of requests let go to a cold app.
-const FIRST_WAVE: u32 = 4;
 /// How often the gate or the fleet is asked again when it does not answer (its process is being replaced).
 const ASK_AGAIN: Millis = Millis(200);
 /// The longest wait between two restarts of an app that dies at once.
@@ -165,7 +163,7 @@ async fn in_service<S: Seams>(
     fence: Fence,
 ) -> Ended {
     let on_probation = body.view().deaths > 0 && task.is_some() && !body.view().steady;
-    open(body, &app, pace(task)).await;
+    open(body, &app).await;
     join(body).await;
     body.see(|view| {
         view.phase = match (on_probation, old.is_empty()) {
@@ -200,13 +198,6 @@ async fn in_service<S: Seams>(
     }
 }
 
-const fn pace(task: Option<&Task>) -> Pace {
-    match task {
-        Some(Task::Start { .. }) => Pace::Growing { from: FIRST_WAVE },
-        _ => Pace::AtOnce,
-    }
-}
-
 /// The app is gone: the gate keeps what arrives until the next one is there.
 async fn died<S: Seams>(body: &Body<'_, S>, app: &Running, proof: Proof, problem: Problem) -> Ended {
     shut(body, Millis::ZERO, Millis::ZERO).await;
@@ -227,7 +218,7 @@ async fn died<S: Seams>(body: &Body<'_, S>, app: &Running, proof: Proof, problem
 }
 
 async fn back_on<S: Seams>(body: &Body<'_, S>, old: Running, problem: Problem) -> Ended {
-    open(body, &old, Pace::AtOnce).await;
+    open(body, &old).await;
     let release = old.release.clone();
     body.remember(move |memory| memory.release = Some(release)).await;
     Ended::BackOnOld(old, problem)
@@ -352,12 +343,12 @@ async fn shut<S: Seams>(body: &Body<'_, S>, within: Millis, quiet: Millis) {
     body.gate_is(Passing::Shut);
 }
 
-async fn open<S: Seams>(body: &Body<'_, S>, app: &Running, pace: Pace) {
+async fn open<S: Seams>(body: &Body<'_, S>, app: &Running) {
     while let Err(error) = body.seams.gate().switch(&app.upstream).await {
         body.see(|view| view.waiting = Some(format!("its gate to answer: {error}")));
         body.pause(ASK_AGAIN).await;
     }
-    while let Err(error) = body.seams.gate().release(pace).await {
+    while let Err(error) = body.seams.gate().release().await {
         body.see(|view| view.waiting = Some(format!("its gate to answer: {error}")));
         body.pause(ASK_AGAIN).await;
     }

@@ -40,8 +40,9 @@ pub fn marked(mark: &str, minder: u32) -> Vec<Stat> {
     let all = all();
     let mut pids: BTreeSet<u32> =
         all.iter().filter(|stat| bears(stat.pid, mark)).map(|stat| stat.pid).collect();
-    // A session's number alone proves nothing after a restart; that one of ours is in it does.
-    if all.iter().any(|stat| stat.session == minder && pids.contains(&stat.pid)) {
+    // A session's number alone proves nothing after a restart; that one of ours is in it does. Nor does 0: so reads the
+    // session of everything whose session is another PID namespace's, and that can be the whole machine.
+    if minder != 0 && all.iter().any(|stat| stat.session == minder && pids.contains(&stat.pid)) {
         pids.extend(all.iter().filter(|stat| stat.session == minder).map(|stat| stat.pid));
     }
     let pids = descendants(&all, pids);

@@ -2,7 +2,7 @@
 
 use super::client::Client;
 use super::wire::Command;
-use everup_core::gate::{Counts, Drain, Drained, Hold, Idle, NotHolding, Pace, Upstream};
+use everup_core::gate::{Counts, Drain, Drained, Hold, Idle, NotHolding, Upstream};
 use everup_core::ids::{HoldId, InstanceId};
 use everup_core::seams::{Gate, GateError};
 use everup_core::time::Millis;
@@ -56,8 +56,8 @@ impl Gate for SlotGate {
         self.call(Command::Switch { id: self.id(), to: to.clone() }, Millis::ZERO).await
     }
 
-    async fn release(&self, pace: Pace) -> Result<(), GateError> {
-        self.call(Command::Release { id: self.id(), pace }, Millis::ZERO).await
+    async fn release(&self) -> Result<(), GateError> {
+        self.call(Command::Release { id: self.id() }, Millis::ZERO).await
     }
 
     async fn counts(&self) -> Result<Counts, GateError> {

@@ -4,7 +4,7 @@ use super::wire::{Command, Hello, LONGEST_LINE, NewSlot, Reply, SlotState, Slots
 use crate::gates::{Draining, NoSlot};
 use crate::proxy::Proxy;
 use everup_core::gate::machine::Kept;
-use everup_core::gate::{Drain, Drained, Idle, Pace, Passing, Upstream};
+use everup_core::gate::{Drain, Drained, Idle, Passing, Upstream};
 use everup_core::ids::InstanceId;
 use everup_core::time::Millis;
 use rustix::process::geteuid;
@@ -168,7 +168,7 @@ async fn carry_out(proxy: &Rc<Proxy>, command: Command) -> Answer {
         }
         Command::Drain { id, drain } => value(drained(proxy, &id, drain).await?),
         Command::Switch { id, to } => switch(proxy, &id, &to).await,
-        Command::Release { id, pace } => release(proxy, &id, pace).await,
+        Command::Release { id } => release(proxy, &id).await,
         Command::Counts { id } => value(gates.counts(&id).map_err(text)?),
         Command::HandOver => value(proxy.pause().map_err(text)?),
         Command::HandedOver { within } => {
@@ -285,7 +285,7 @@ async fn switch(proxy: &Proxy, id: &InstanceId, to: &Upstream) -> Answer {
     stored(proxy).await
 }
 
-async fn release(proxy: &Proxy, id: &InstanceId, pace: Pace) -> Answer {
-    proxy.gates.release(id, pace).map_err(text)?.map_err(text)?;
+async fn release(proxy: &Proxy, id: &InstanceId) -> Answer {
+    proxy.gates.release(id).map_err(text)?.map_err(text)?;
     stored(proxy).await
 }

@@ -3,7 +3,7 @@
 //! Every command may be repeated: doing what is done already changes nothing. Commands that wait have an end of
 //! their own, `within`; who hangs up before takes the wait back, not what it waits for.
 
-use everup_core::gate::{Counts, Drain, Hold, Pace, Upstream};
+use everup_core::gate::{Counts, Drain, Hold, Upstream};
 use everup_core::ids::{HoldId, InstanceId, Zone};
 use everup_core::receipt::Window;
 use everup_core::time::{Millis, Wall};
@@ -56,7 +56,6 @@ pub(crate) enum Command {
     },
     Release {
         id: InstanceId,
-        pace: Pace,
     },
     Counts {
         id: InstanceId,

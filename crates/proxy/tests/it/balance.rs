@@ -3,7 +3,6 @@
 use crate::app::*;
 use crate::client::*;
 use crate::world::*;
-use everup_core::gate::Pace;
 use everup_core::seams::Gate;
 use everup_proxy::Config;
 use std::rc::Rc;
@@ -63,7 +62,7 @@ fn an_instance_gets_nothing_before_it_joins_and_after_it_has_left() {
         proxy.client.leave(&second).await.unwrap();
         let gate = proxy.client.gate(second.clone());
         gate.switch(&upstream(two.address, "s")).await.unwrap();
-        gate.release(Pace::AtOnce).await.unwrap();
+        gate.release().await.unwrap();
         for _ in 0..4 {
             assert_eq!(get(proxy.address, "/").await.text(), "one");
         }

@@ -1,7 +1,7 @@
 //! The control socket.
 
 use crate::world::*;
-use everup_core::gate::{Drained, Idle, NotHolding, Pace, Passing};
+use everup_core::gate::{Drained, Idle, NotHolding, Passing};
 use everup_core::seams::Gate;
 use everup_core::time::Millis;
 use everup_proxy::Config;
@@ -24,7 +24,7 @@ fn a_slot_goes_through_a_deployment() {
         assert_eq!(gate.counts().await.unwrap().passing, Passing::Held);
         assert_eq!(gate.seal(Some(&hold(1).id)).await.unwrap(), Ok(()));
         gate.switch(&upstream(nowhere(), "second")).await.unwrap();
-        gate.release(Pace::AtOnce).await.unwrap();
+        gate.release().await.unwrap();
         assert!(gate.hold(&hold(0)).await.is_err(), "an older order");
         assert_eq!(gate.drain(&drain(Millis::from_secs(9))).await.unwrap(), Drained::default());
         assert_eq!(gate.counts().await.unwrap().passing, Passing::Shut);

@@ -3,7 +3,7 @@
 use crate::app::*;
 use crate::client::*;
 use crate::world::*;
-use everup_core::gate::{Drained, Idle, Pace, Passing};
+use everup_core::gate::{Drained, Idle, Passing};
 use everup_core::seams::Gate;
 use everup_core::time::Millis;
 use everup_proxy::{Config, Role};
@@ -35,7 +35,7 @@ fn instances_are_replaced_under_load_and_nobody_notices() {
             orders.more(20).await;
             new.push(App::named("new").await);
             gate.switch(&upstream(new.last().unwrap().address, "second")).await.unwrap();
-            gate.release(Pace::AtOnce).await.unwrap();
+            gate.release().await.unwrap();
             proxy.client.join(id).await.unwrap();
             reads.more(50).await;
         }
@@ -62,7 +62,7 @@ fn the_only_instance_is_replaced_under_load_and_nobody_notices() {
         proxy.until(&id, |c| c.waiting == 10).await;
         let new = App::named("new").await;
         gate.switch(&upstream(new.address, "second")).await.unwrap();
-        gate.release(Pace::Growing { from: 1 }).await.unwrap();
+        gate.release().await.unwrap();
         load.more(50).await;
         load.all_good().await;
         let source = proxy.measure(from).await;
@@ -269,7 +269,7 @@ fn a_drain_that_is_taken_back_says_so() {
         let draining =
             tokio::task::spawn_local(async move { draining.drain(&drain(Millis::from_secs(600))).await });
         proxy.until(&id, |c| c.passing == Passing::Draining).await;
-        gate.release(Pace::AtOnce).await.unwrap();
+        gate.release().await.unwrap();
         assert!(draining.await.unwrap().unwrap_err().0.contains("taken back"));
         assert_eq!(proxy.counts(&id).await.passing, Passing::Open);
     });

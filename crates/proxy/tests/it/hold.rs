@@ -3,7 +3,7 @@
 use crate::app::*;
 use crate::client::*;
 use crate::world::*;
-use everup_core::gate::{Hold, HoldLimits, Pace, Passing};
+use everup_core::gate::{Hold, HoldLimits, Passing};
 use everup_core::seams::Gate;
 use everup_core::time::Millis;
 use everup_proxy::Config;
@@ -91,12 +91,12 @@ fn who_waits_is_answered_once_in_order_or_refused_and_who_left_never_asks() {
         assert_eq!((refused.status.as_u16(), refused.error()), (503, Some("queue-full")));
         assert!(refused.headers.contains_key("retry-after"));
         assert!(seen.borrow().is_empty(), "nobody passes a hold");
-        gate.release(Pace::Growing { from: 1 }).await.unwrap();
+        gate.release().await.unwrap();
         for asked in asked {
             assert_eq!(asked.await.unwrap().unwrap().text(), "done");
         }
         let mut paths: Vec<_> = seen.borrow().iter().map(|(path, _)| path.clone()).collect();
-        assert_eq!(paths[0], "/0", "the oldest first, alone");
+        assert_eq!(paths[0], "/0", "the oldest first");
         paths.sort();
         paths.dedup();
         assert_eq!((paths.len(), seen.borrow().len()), (100, 100), "each once");
@@ -130,7 +130,7 @@ fn a_body_that_was_read_ahead_arrives_whole() {
         let sending =
             tokio::task::spawn_local(async move { writes.write_all(&vec![7; size]).await.map(|()| writes) });
         proxy.until(&id, |c| c.waiting == 1).await;
-        gate.release(Pace::AtOnce).await.unwrap();
+        gate.release().await.unwrap();
         let _writes = sending.await.unwrap().unwrap();
         let mut answer = Vec::new();
         while !answer.ends_with(b"done") {
@@ -179,7 +179,7 @@ fn a_request_waits_for_whichever_instance_opens_first() {
         }
         let asked = ask(&proxy, "POST", "/".to_owned());
         proxy.until(&ids[0], |c| c.waiting == 1).await;
-        proxy.client.gate(ids[1].clone()).release(Pace::AtOnce).await.unwrap();
+        proxy.client.gate(ids[1].clone()).release().await.unwrap();
         assert_eq!(asked.await.unwrap().unwrap().text(), "two");
     });
 }
@@ -205,7 +205,7 @@ fn a_sealed_gate_stays_sealed_across_a_crash_and_answers_from_the_new_app() {
         proxy.until(&id, |c| c.waiting == 1).await;
         let new = App::named("new").await;
         gate.switch(&upstream(new.address, "second")).await.unwrap();
-        gate.release(Pace::AtOnce).await.unwrap();
+        gate.release().await.unwrap();
         assert_eq!(asked.await.unwrap().unwrap().text(), "new");
         assert!(!old_was_asked.get());
     });

@@ -64,7 +64,7 @@ fn a_proxy_that_holds_is_not_replaced() {
         proxy.client.gate(id.clone()).hold(&hold(1)).await.unwrap();
         let refused = proxy.successor().await.unwrap().unwrap_err();
         assert!(matches!(&refused, RunError::Refused(why) if why.contains("held")), "{refused}");
-        proxy.client.gate(id).release(everup_core::gate::Pace::AtOnce).await.unwrap();
+        proxy.client.gate(id).release().await.unwrap();
         assert_eq!(get(proxy.address, "/").await.text(), "one", "it goes on");
     });
 }

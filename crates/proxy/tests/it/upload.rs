@@ -3,7 +3,6 @@
 use crate::app::*;
 use crate::client::*;
 use crate::world::*;
-use everup_core::gate::Pace;
 use everup_core::seams::Gate;
 use everup_proxy::Config;
 use http_body_util::BodyExt;
@@ -49,7 +48,7 @@ fn who_expects_to_be_told_to_go_on_is_told_by_the_app() {
         let mut open = TcpStream::connect(proxy.address).await.unwrap();
         open.write_all(EXPECTING.as_bytes()).await.unwrap();
         proxy.until(&id, |c| c.waiting == 1).await;
-        gate.release(Pace::AtOnce).await.unwrap();
+        gate.release().await.unwrap();
         assert_eq!(until(&mut open, "\r\n\r\n").await, "HTTP/1.1 100 Continue\r\n\r\n");
         assert!(told.get(), "by the app, not by the proxy in its name");
         open.write_all(b"order").await.unwrap();

@@ -5,7 +5,7 @@ use crate::fault::Fault;
 use crate::trace::What;
 use crate::world::gate::{DrainEnd, at};
 use crate::world::releases::number;
-use everup_core::gate::{Counts, Drain, Drained, Hold, Idle, NotHolding, Pace, Upstream};
+use everup_core::gate::{Counts, Drain, Drained, Hold, Idle, NotHolding, Upstream};
 use everup_core::ids::HoldId;
 use everup_core::seams::{Gate, GateError};
 use everup_core::time::{Millis, Mono};
@@ -81,9 +81,9 @@ impl Gate for Place {
         .await
     }
 
-    async fn release(&self, pace: Pace) -> Result<(), GateError> {
+    async fn release(&self) -> Result<(), GateError> {
         let released =
-            self.gate_call(|p| at(&p.sim, &p.id, |gate, now| gate.machine.release(Mono(now), pace))).await?;
+            self.gate_call(|p| at(&p.sim, &p.id, |gate, now| gate.machine.release(Mono(now)))).await?;
         released.map_err(|refused| GateError(refused.to_string()))
     }
 

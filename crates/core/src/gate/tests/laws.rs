@@ -14,7 +14,7 @@ enum Act {
     Seal(bool),
     Drain(u64, u64),
     Switch(u8),
-    Release(Option<u32>),
+    Release,
     Wait(u64),
 }
 
@@ -28,7 +28,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => any::<bool>().prop_map(Act::Seal),
         1 => (0_u64..600, prop_oneof![Just(0), 1_u64..90]).prop_map(|(w, q)| Act::Drain(w, q)),
         1 => (0_u8..3).prop_map(Act::Switch),
-        2 => prop::option::of(1_u32..3).prop_map(Act::Release),
+        2 => Just(Act::Release),
         4 => (0_u64..400).prop_map(Act::Wait),
     ]
 }
@@ -113,9 +113,8 @@ impl World {
             }
             Act::Drain(within, quiet) => gates.drain(now, slot, &drain(within, quiet)),
             Act::Switch(n) => gates.switch(slot, &upstream(&n.to_string())),
-            Act::Release(from) => {
-                let pace = from.map_or(Pace::AtOnce, |from| Pace::Growing { from });
-                let _ = gates.release(now, slot, pace);
+            Act::Release => {
+                let _ = gates.release(now, slot);
             }
             Act::Wait(span) => self.wait(gates, span),
             Act::Answer(_) | Act::Stream(_) | Act::Leave(_) => {}

@@ -105,10 +105,10 @@ fn a_seal_needs_the_living_hold() {
 fn a_gate_without_an_app_is_sealed_at_once_and_opens_only_to_one() {
     let mut gate = Machine::new(&Kept::expected(true), limits());
     gate.seal(Mono(0), None).unwrap();
-    assert_eq!(gate.release(Mono(0), Pace::AtOnce), Err(NoUpstream));
+    assert_eq!(gate.release(Mono(0)), Err(NoUpstream));
     gate.switch(&upstream("one"));
     waits(gate.arrive(Mono(0), 1));
-    gate.release(Mono(1), Pace::AtOnce).unwrap();
+    gate.release(Mono(1)).unwrap();
     assert_eq!(let_go(&mut gate).len(), 1);
 }
 
@@ -123,7 +123,7 @@ fn a_sealed_gate_refuses_a_hold() {
 fn an_older_hold_changes_nothing() {
     let mut gate = open();
     gate.hold(Mono(0), &hold("h", 5)).unwrap();
-    gate.release(Mono(1), Pace::AtOnce).unwrap();
+    gate.release(Mono(1)).unwrap();
     assert!(matches!(gate.hold(Mono(2), &hold("late", 4)), Err(HoldRefused::Older { .. })));
     assert_eq!(gate.counts().passing, Passing::Open);
     let kept = Machine::new(&gate.kept(), limits()).hold(Mono(0), &hold("late", 4));
@@ -162,16 +162,16 @@ fn who_waits_too_long_is_refused_though_the_hold_goes_on() {
 }
 
 #[test]
-fn a_growing_release_grows_by_one_with_each_answer_and_nobody_overtakes() {
+fn who_waited_is_let_go_as_fast_as_answers_come_and_nobody_overtakes() {
     let mut gate = Machine::new(&Kept::expected(true), HoldLimits { requests: 100, ..limits() });
     gate.switch(&upstream("one"));
-    let tickets: Vec<_> = (0..9).map(|_| waits(gate.arrive(Mono(0), 1))).collect();
-    gate.release(Mono(1), Pace::Growing { from: 2 }).unwrap();
+    let tickets: Vec<_> = (0..11).map(|_| waits(gate.arrive(Mono(0), 1))).collect();
+    gate.release(Mono(1)).unwrap();
     let mut inside = let_go(&mut gate);
-    assert_eq!(inside.len(), 2);
+    assert_eq!(inside.len(), 4);
     let late = waits(gate.arrive(Mono(2), 1));
     let mut order: Vec<_> = inside.iter().map(|p| p.ticket).collect();
-    for at_once in 3..=6 {
+    for at_once in 5..=8 {
         gate.answered(Mono(3), inside.remove(0));
         let next = let_go(&mut gate);
         order.extend(next.iter().map(|p| p.ticket));
@@ -182,17 +182,40 @@ fn a_growing_release_grows_by_one_with_each_answer_and_nobody_overtakes() {
 }
 
 #[test]
-fn a_stream_frees_its_place_in_a_growing_release() {
-    let mut gate = Machine::new(&Kept::expected(true), limits());
+fn a_stream_frees_its_place_when_a_gate_opens() {
+    let mut gate = Machine::new(&Kept::expected(true), HoldLimits { requests: 100, ..limits() });
     gate.switch(&upstream("one"));
-    for _ in 0..3 {
+    for _ in 0..6 {
         waits(gate.arrive(Mono(0), 1));
     }
-    gate.release(Mono(1), Pace::Growing { from: 1 }).unwrap();
-    let mut first = let_go(&mut gate).remove(0);
+    gate.release(Mono(1)).unwrap();
+    let mut waves = let_go(&mut gate);
+    assert_eq!(waves.len(), 4);
+    let mut first = waves.remove(0);
     gate.streaming(Mono(2), &mut first);
     assert_eq!(let_go(&mut gate).len(), 2);
     assert_eq!(gate.counts().streams, 1);
+}
+
+#[test]
+fn a_hold_that_lapses_lets_go_slowly_too_and_the_limit_ends_with_the_queue() {
+    let mut gate = open();
+    let many = HoldLimits { requests: 100, ..limits() };
+    gate.hold(Mono(0), &Hold { limits: many, ..hold("h", 1) }).unwrap();
+    for _ in 0..8 {
+        waits(gate.arrive(Mono(0), 1));
+    }
+    gate.tick(Mono(500));
+    let mut inside = let_go(&mut gate);
+    assert_eq!(inside.len(), 4);
+    for _ in 0..2 {
+        gate.answered(Mono(501), inside.remove(0));
+        inside.extend(let_go(&mut gate));
+    }
+    assert_eq!(inside.len(), 6, "all eight have passed");
+    for _ in 0..100 {
+        let _ = passes(gate.arrive(Mono(502), 1));
+    }
 }
 
 #[test]
@@ -247,7 +270,7 @@ fn a_drain_can_be_taken_back() {
     let mut gate = open();
     let _inside = passes(gate.arrive(Mono(0), 1));
     gate.drain(Mono(0), &drain(100, 0));
-    gate.release(Mono(1), Pace::AtOnce).unwrap();
+    gate.release(Mono(1)).unwrap();
     assert!(matches!(gate.events()[..], [Event::TakenBack(_)]));
     assert_eq!(gate.next_deadline(), None);
 }

@@ -31,7 +31,7 @@ fn a_request_waits_for_whichever_opens_first() {
     assert_eq!(passes(gates.arrive(Mono(0), 1)).slot, b);
     gates.hold(Mono(0), b, &hold("h", 1)).unwrap();
     waits(gates.arrive(Mono(0), 1));
-    gates.release(Mono(1), b, Pace::AtOnce).unwrap();
+    gates.release(Mono(1), b).unwrap();
     assert!(matches!(&gates.events()[..], [Event::LetGo(pass, Millis(1))] if pass.slot == b));
 }
 
