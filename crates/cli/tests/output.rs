@@ -9,7 +9,7 @@ use everup_core::instance::{Phase, Problem};
 use everup_core::policy::Policy;
 use everup_core::receipt::{Held, Percentile, Receipt, Requests, Source, Sources};
 use everup_core::record::Record;
-use everup_core::release::{Digest, ReleaseRef};
+use everup_core::release::{Digest, Fetched, ReleaseRef};
 use everup_core::status::{Line, Status};
 use everup_core::time::{Millis, Wall};
 use snapbox::str;
@@ -161,7 +161,7 @@ fn receipt() -> Receipt {
         lowest_in_service: 2,
         duration_ms: 14_200,
         phases: vec![("staging".into(), Millis(200)), ("rolling".into(), Millis(14_000))],
-        bytes: Some((1_200, 34_000_000)),
+        bytes: Some(Fetched { bytes: 1_200, of: 34_000_000 }),
         sources,
     }
 }

@@ -3,10 +3,11 @@
 use crate::gate::{Passing, Upstream};
 use crate::ids::{DeploymentId, Environment, Fence, HoldId, InstanceId, MigrationId, Version, Zone};
 use crate::order::{Order, Task};
-use crate::release::{Command, ReleaseRef};
+use crate::release::{Command, Fetched, ReleaseRef};
 use crate::time::{Millis, Wall};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 /// Where an instance is in its own procedure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -85,8 +86,11 @@ pub struct View {
     pub migration: Option<Granted>,
     /// How often its app ended without being asked to, since it was last started on purpose.
     pub deaths: u32,
-    /// Bytes of the last staging that came from the store, beside the bytes of the release.
-    pub fetched: Option<(u64, u64)>,
+    /// What its last staging cost.
+    pub fetched: Option<Fetched>,
+    /// What people should know of its last update although nothing is wrong: that it went without overlap, say.
+    #[serde(default)]
+    pub note: Option<String>,
 }
 
 impl View {
@@ -279,6 +283,8 @@ pub struct Found {
 pub struct Health {
     /// The version that the app itself reports, if it was asked and can say.
     pub version: Option<Version>,
+    /// Where it answers, if that was looked for: an app may listen on `::1` alone.
+    pub address: Option<SocketAddr>,
 }
 
 /// How an app ended.

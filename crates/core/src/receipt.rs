@@ -1,5 +1,6 @@
 //! What was measured of a deployment, kept in its record, printed by the CLI and drawn on the page.
 
+use crate::release::Fetched;
 use crate::time::{Millis, Wall};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -101,8 +102,8 @@ pub struct Receipt {
     pub duration_ms: u64,
     /// Time in each state, in the order in which they were entered.
     pub phases: Vec<(String, Millis)>,
-    /// Bytes fetched beside bytes of the release, over all instances.
-    pub bytes: Option<(u64, u64)>,
+    /// What making the release ready cost, over all instances.
+    pub bytes: Option<Fetched>,
     /// Each source's own figures.
     pub sources: Sources,
 }

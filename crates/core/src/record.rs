@@ -7,7 +7,7 @@ use crate::instance::{Outcome, Problem, Run};
 use crate::order::{Order, Task};
 use crate::policy::Policy;
 use crate::receipt::Receipt;
-use crate::release::{Migration, ReleaseRef};
+use crate::release::{Fetched, Migration, ReleaseRef};
 use crate::time::{Millis, Wall};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -209,6 +209,12 @@ pub struct Entry {
     /// The deployment's counted time when its running app was first seen to fail its checks.
     #[serde(default)]
     pub ill_since: Option<Millis>,
+    /// What making the release ready cost.
+    #[serde(default)]
+    pub fetched: Option<Fetched>,
+    /// What it said of its update although nothing was wrong.
+    #[serde(default)]
+    pub note: Option<String>,
 }
 
 /// What was granted to an instance.

@@ -53,6 +53,23 @@ impl From<Digest> for String {
     }
 }
 
+/// What making a release ready cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fetched {
+    /// Bytes that came from the store.
+    pub bytes: u64,
+    /// Bytes of the release, unpacked.
+    pub of: u64,
+}
+
+impl Fetched {
+    /// Both together.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self { bytes: self.bytes + other.bytes, of: self.of + other.of }
+    }
+}
+
 /// One release, pinned: a version is its bytes, so both travel together.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ReleaseRef {

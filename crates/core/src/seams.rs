@@ -11,7 +11,7 @@ use crate::ids::{HoldId, InstanceId, StartId, Term};
 use crate::instance::{Exit, Found, Health, Memory, Outcome, Problem, Run, Running, Slot, View};
 use crate::order::{Ack, Order};
 use crate::receipt::{Sources, Window};
-use crate::release::{Manifest, ReleaseRef};
+use crate::release::{Fetched, Manifest, ReleaseRef};
 use crate::time::{Millis, Mono, Wall};
 
 /// What one stored object was when it was read; opaque. Two different contents never have the same one as long
@@ -150,6 +150,8 @@ pub trait Runtime {
     async fn adopt(&self) -> Found;
     /// One health check: does it answer, is the answer from a process of this start, and which version does it say?
     async fn check(&self, running: &Running) -> Result<Health, Problem>;
+    /// Whether the machine has room for a second app beside `running`; the error says what is missing.
+    async fn room_beside(&self, running: &Running) -> Result<(), String>;
     /// Waits until the app has ended.
     async fn exited(&self, running: &Running) -> Exit;
     /// Runs a migration to its end, or, if it was begun under this run before, waits for that one's end. Never
@@ -163,8 +165,8 @@ pub trait Runtime {
 pub trait Stage {
     /// Reads a release's manifest from the store, and checks it.
     async fn manifest(&self, release: &ReleaseRef) -> Result<Manifest, Problem>;
-    /// Makes `release` complete and verified on disk, beside the running one.
-    async fn ensure(&self, release: &ReleaseRef) -> Result<(), Problem>;
+    /// Makes `release` complete and verified on disk, beside the running one; says what that cost.
+    async fn ensure(&self, release: &ReleaseRef) -> Result<Fetched, Problem>;
     /// Looks whether `release` is on disk, complete and unchanged.
     async fn verify(&self, release: &ReleaseRef) -> Result<(), Problem>;
     /// Removes releases that are neither in `keep` nor in use.

@@ -2,10 +2,10 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test stops at the first surprise")]
 
 use everup_core::ids::{Environment, Version};
-use everup_core::release::ReleaseRef;
+use everup_core::release::{Fetched, ReleaseRef};
 use everup_core::seams::{Etag, Got, Stage, Store, StoreError, Wrote};
 use everup_core::time::Wall;
-use everup_host::stage::{self, Fetched, Releases};
+use everup_host::stage::{self, Releases};
 use everup_host::store::Folder;
 use everup_release::layout::{folder_name, manifest_key, part_key};
 use everup_release::pack::{Draft, pack};
@@ -156,10 +156,9 @@ fn a_release_is_staged_verified_and_not_fetched_again() {
     let agent = machine.agent();
     run(async {
         assert!(agent.verify(&release).await.unwrap_err().reason.contains("not complete"));
-        agent.ensure(&release).await.unwrap();
-        let Fetched { bytes, of } = agent.fetched().unwrap();
+        let Fetched { bytes, of } = agent.ensure(&release).await.unwrap();
         assert!(bytes > 300_000 && of > 300_000, "{bytes} of {of}");
-        agent.ensure(&release).await.unwrap();
+        assert_eq!(agent.ensure(&release).await.unwrap(), Fetched { bytes: 0, of });
         agent.verify(&release).await.unwrap();
         assert_eq!(agent.manifest(&release).await.unwrap().version, release.version);
     });
@@ -170,10 +169,9 @@ fn a_release_is_staged_verified_and_not_fetched_again() {
     fs::remove_dir_all(machine.at("store")).unwrap();
     let other = machine.agent();
     run(async {
-        other.ensure(&release).await.unwrap();
+        assert_eq!(other.ensure(&release).await.unwrap().bytes, 0);
         other.verify(&release).await.unwrap();
         assert_eq!(other.manifest(&release).await.unwrap().version, release.version);
-        assert_eq!(other.fetched(), None);
     });
 }
 
@@ -182,8 +180,12 @@ fn agents_that_want_one_release_at_once_fetch_it_once() {
     let machine = Machine::new();
     let release = machine.publish("7", 300_000);
     let agents: Vec<_> = (0..4).map(|_| machine.agent()).collect();
-    run(futures(agents.iter().map(|agent| async { agent.ensure(&release).await.unwrap() })));
-    assert_eq!(agents.iter().filter(|agent| agent.fetched().is_some()).count(), 1);
+    let fetching = Cell::new(0);
+    run(futures(agents.iter().map(|agent| async {
+        let fetched = agent.ensure(&release).await.unwrap();
+        fetching.set(fetching.get() + u32::from(fetched.bytes > 0));
+    })));
+    assert_eq!(fetching.get(), 1);
     run(agents[3].verify(&release)).unwrap();
 }
 

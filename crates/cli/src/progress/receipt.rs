@@ -25,8 +25,8 @@ pub fn lines(record: &Record) -> Vec<String> {
         let phases: Vec<_> = receipt.phases.iter().map(|(state, took)| format!("{state} {took}")).collect();
         lines.push(format!("              {}", phases.join(", ")));
     }
-    if let Some((fetched, whole)) = receipt.bytes {
-        lines.push(format!("  downloaded  {} of {}", bytes(fetched), bytes(whole)));
+    if let Some(fetched) = receipt.bytes {
+        lines.push(format!("  downloaded  {} of {}", bytes(fetched.bytes), bytes(fetched.of)));
     }
     lines
         .extend(receipt.sources.iter().map(|(name, source)| format!("  {name:11} {}", self::source(source))));

@@ -34,6 +34,8 @@ impl Planner<'_> {
                 steady: false,
                 problem: None,
                 ill_since: None,
+                fetched: None,
+                note: None,
             };
             self.next.instances.insert(id.clone(), entry);
         }
@@ -89,9 +91,10 @@ impl Planner<'_> {
     fn judge_one(&mut self, id: &InstanceId, view: &View, grant: &Grant) {
         let done = view.done >= grant.fence;
         match &grant.task {
-            Task::Stage { .. } if done => self.staged(id),
+            Task::Stage { .. } if done => self.staged(id, view),
             Task::Stage { .. } => self.maybe_ill(id, view, grant),
             Task::Update { release, .. } | Task::Start { release, .. } => {
+                self.take_note(id, view);
                 let arrived = done && view.release.as_ref() == Some(release) && self.in_service(id);
                 if arrived {
                     self.arrived(id, view, release);
@@ -104,10 +107,21 @@ impl Planner<'_> {
         }
     }
 
-    fn staged(&mut self, id: &InstanceId) {
+    fn staged(&mut self, id: &InstanceId, view: &View) {
         let entry = self.entry(id);
         if entry.progress == Progress::Untouched {
             entry.progress = Progress::Staged;
+            entry.fetched = view.fetched;
+        }
+    }
+
+    fn take_note(&mut self, id: &InstanceId, view: &View) {
+        let entry = self.entry(id);
+        if entry.note != view.note {
+            entry.note.clone_from(&view.note);
+            if let Some(note) = &view.note {
+                self.tell(format!("{id}: {note}"));
+            }
         }
     }
 

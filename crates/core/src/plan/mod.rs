@@ -25,7 +25,7 @@ use crate::head::Head;
 use crate::ids::{Fence, InstanceId, Rev};
 use crate::instance::{Problem, View};
 use crate::order::{Limits, Task};
-use crate::policy::Strategy;
+use crate::policy::{Policy, Strategy};
 use crate::record::{Entry, Grant, PhaseEntry, Progress, Record, Say};
 use crate::release::ReleaseRef;
 use crate::time::{Millis, Wall};
@@ -196,7 +196,7 @@ impl<'a> Planner<'a> {
             stop: policy.stop,
             linger: policy.linger,
             leave: true,
-            min: self.min(),
+            min: min_in_service(&Policy { overlap: false, ..policy.clone() }, self.facts.seen.desired),
             hold: policy.hold,
             prove: policy.prove,
         }

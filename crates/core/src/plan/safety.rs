@@ -87,7 +87,7 @@ impl Planner<'_> {
                 return self.wait(WaitingOn::Capacity { serving: serving.len(), min });
             }
             let mut limits = self.limits();
-            limits.leave = min > 0 || serving.len() > 1 || !serves;
+            limits.leave = limits.min > 0 || serving.len() > 1 || !serves;
             if !overlap {
                 serving.remove(&next);
             }

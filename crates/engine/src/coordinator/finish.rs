@@ -8,6 +8,7 @@ use everup_core::ids::Environment;
 use everup_core::plan::head_after;
 use everup_core::receipt::{Receipt, Sources, Window};
 use everup_core::record::{Record, record_key};
+use everup_core::release::Fetched;
 use everup_core::seams::{Clock, Etag, Got, Meter, Seams, Store, Wrote};
 use everup_core::time::Millis;
 
@@ -59,7 +60,7 @@ fn receipt(record: &Record, window: Window, sources: Sources) -> Receipt {
             .iter()
             .filter_map(|phase| Some((phase.state.to_string(), phase.lasted?)))
             .collect(),
-        bytes: None,
+        bytes: record.instances.values().filter_map(|entry| entry.fetched).reduce(Fetched::with),
         sources,
     }
 }

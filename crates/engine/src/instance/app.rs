@@ -4,7 +4,7 @@ use super::body::Body;
 use everup_core::ids::{Fence, StartId};
 use everup_core::instance::{Exit, Phase, Problem, Running, Slot};
 use everup_core::order::{Order, Task};
-use everup_core::release::ReleaseRef;
+use everup_core::release::{Fetched, ReleaseRef};
 use everup_core::seams::{Chance, Clock, Runtime, Seams, Stage};
 use everup_core::time::Millis;
 use futures_util::{FutureExt, pin_mut, select_biased};
@@ -14,19 +14,21 @@ pub(super) async fn stage<S: Seams>(body: &Body<'_, S>, order: Order) {
     let Task::Stage { release, fallback } = &order.task else { return };
     let fallback = fallback.clone();
     let outcome = async {
-        body.seams.stage().ensure(release).await?;
+        let fetched = body.seams.stage().ensure(release).await?;
         match &fallback {
             // What a rollback needs is fetched again where it can be, before anything is touched.
             Some(fallback) if body.seams.stage().verify(fallback).await.is_err() => {
-                body.seams.stage().ensure(fallback).await
+                Ok(fetched.with(body.seams.stage().ensure(fallback).await?))
             }
-            _ => Ok(()),
+            _ => Ok(fetched),
         }
     };
-    match outcome.await {
-        Ok(()) => {
+    let outcome: Result<Fetched, Problem> = outcome.await;
+    match outcome {
+        Ok(fetched) => {
             let (release, fence) = (release.clone(), order.fence);
             body.see(|view| {
+                view.fetched = Some(fetched);
                 view.staged.insert(release);
             });
             done(body, fence).await;
@@ -59,12 +61,12 @@ pub(super) async fn start<S: Seams>(
     body.seams.runtime().start(release, slot, &id).await
 }
 
-/// Waits until `app` passed its checks so often in a row as it must.
+/// Waits until `app` passed its checks so often in a row as it must; returns it with the address where it answers.
 pub(super) async fn wait_healthy<S: Seams>(
     body: &Body<'_, S>,
     app: &Running,
     within: Millis,
-) -> Result<(), Problem> {
+) -> Result<Running, Problem> {
     let care = &body.who.care;
     let deadline = body.now() + within;
     let exited = body.seams.runtime().exited(app).fuse();
@@ -90,10 +92,12 @@ pub(super) async fn wait_healthy<S: Seams>(
                 Ok(health) if health.version.as_ref().is_some_and(|says| *says != app.release.version) => {
                     return Err(wrong_version(app, &health.version));
                 }
-                Ok(_) => {
+                Ok(health) => {
                     passed += 1;
                     if passed >= care.successes.max(1) {
-                        return Ok(());
+                        let mut app = app.clone();
+                        app.upstream.address = health.address.unwrap_or(app.upstream.address);
+                        return Ok(app);
                     }
                 }
                 Err(problem) => {

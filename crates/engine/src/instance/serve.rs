@@ -84,6 +84,7 @@ async fn attempt<S: Seams>(
     // an old app that never came up.
     let serves = body.view().gate == Passing::Open;
     let beside = limits.overlap && others.len() < 2 && (others.is_empty() || serves);
+    let beside = beside && (mine.is_some() || has_room(body, others.first()).await);
     if !beside {
         stop_all(body, &others, limits).await;
     }
@@ -97,6 +98,16 @@ async fn attempt<S: Seams>(
         Err(problem) => Ended::Ill(problem),
         Ok(app) => in_service(body, app, if beside { others } else { Vec::new() }, task, limits, fence).await,
     }
+}
+
+/// Whether a second app fits beside `old`; if it does not, people are told why there is no overlap.
+async fn has_room<S: Seams>(body: &Body<'_, S>, old: Option<&Running>) -> bool {
+    let Some(old) = old else { return true };
+    let room = body.seams.runtime().room_beside(old).await;
+    let note = room.err().map(|missing| format!("without overlap: {missing}"));
+    let fits = note.is_none();
+    body.see(|view| view.note = note);
+    fits
 }
 
 /// Just before anything is started head is read again: a deployment may have begun to seal. What was ordered since
@@ -149,8 +160,7 @@ async fn bring_up<S: Seams>(
             view.release = Some(app.release.clone());
         });
     }
-    wait_healthy(body, &app, limits.start).await?;
-    Ok(app)
+    wait_healthy(body, &app, limits.start).await
 }
 
 /// Lets `app` into service, proves it, ends what it replaced, and looks after it.

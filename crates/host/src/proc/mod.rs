@@ -1,5 +1,6 @@
 //! Processes as the kernel shows them in `/proc`: who lives, who descends from whom, who listens where.
 
+mod diag;
 mod holders;
 mod identity;
 mod memory;

@@ -1,5 +1,6 @@
-//! Who listens on which port: `/proc/net/tcp`, `/proc/net/tcp6` and the descriptors of processes.
+//! Who listens on which port, and which sockets are whose: the kernel's list and the descriptors of processes.
 
+use super::diag;
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -13,6 +14,8 @@ pub struct Listener {
     pub port: u16,
     /// The socket's number, by which its owners are found.
     pub inode: u64,
+    /// An IPv6 socket that takes no IPv4.
+    pub v6_only: bool,
 }
 
 impl Listener {
@@ -20,8 +23,7 @@ impl Listener {
     #[must_use]
     pub fn takes(&self, address: IpAddr) -> bool {
         match self.address {
-            // An IPv6 socket on "any" takes IPv4 as well, unless told not to: that is not to be seen here.
-            IpAddr::V6(any) if any.is_unspecified() => true,
+            IpAddr::V6(any) if any.is_unspecified() => address.is_ipv6() || !self.v6_only,
             IpAddr::V4(any) if any.is_unspecified() => address.is_ipv4(),
             IpAddr::V6(own) => own.to_canonical() == address,
             own => own == address,
@@ -40,6 +42,15 @@ pub fn listening_on(port: u16) -> Vec<Listener> {
 /// Every socket that listens in this network namespace.
 #[must_use]
 pub fn listeners() -> Vec<Listener> {
+    diag::listeners().unwrap_or_else(|error| {
+        tracing::debug!("the kernel does not list its sockets ({error}): reading /proc/net/tcp instead");
+        tables()
+    })
+}
+
+/// The same from `/proc/net/tcp` and `/proc/net/tcp6`, for where the kernel's list may not be asked for. Whether
+/// an IPv6 socket takes IPv4 is not to be seen there.
+pub(super) fn tables() -> Vec<Listener> {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| fs::read_to_string(path).unwrap_or_default());
     tables.iter().flat_map(|table| table.lines().skip(1).filter_map(parse)).collect()
 }
@@ -58,6 +69,7 @@ fn parse(line: &str) -> Option<Listener> {
         address: parse_address(address)?,
         port: u16::from_str_radix(port, 16).ok()?,
         inode: fields.get(9)?.parse().ok()?,
+        v6_only: false,
     })
 }
 
@@ -116,10 +128,12 @@ mod tests {
 
     #[test]
     fn which_listeners_take_a_connection() {
-        let on = |text: &str| Listener { address: text.parse().unwrap(), port: 1, inode: 1 };
+        let on = |text: &str| Listener { address: text.parse().unwrap(), port: 1, inode: 1, v6_only: false };
         let takes = |text: &str, to: &str| on(text).takes(to.parse().unwrap());
         assert!(takes("0.0.0.0", "127.0.0.1") && !takes("0.0.0.0", "::1"));
         assert!(takes("::", "127.0.0.1") && takes("::", "::1"));
+        let alone = Listener { v6_only: true, ..on("::") };
+        assert!(alone.takes("::1".parse().unwrap()) && !alone.takes("127.0.0.1".parse().unwrap()));
         assert!(takes("::1", "::1") && !takes("::1", "127.0.0.1"));
         assert!(takes("::ffff:127.0.0.1", "127.0.0.1") && !takes("10.0.0.1", "127.0.0.1"));
     }

@@ -6,11 +6,10 @@ use crate::adopt::{Standing, standing};
 use crate::health::{Answer, Ask, ask, connect, run};
 use crate::logs::last_lines;
 use crate::minder::{State, become_user};
-use crate::proc::{Listener, below, is_socket, listening_on, name_of, sockets_of};
+use crate::proc::{Listener, below, is_socket, listening_on, sockets_of};
 use crate::settings::Check;
 use everup_core::ids::{StartId, Version};
 use everup_core::instance::{Health, Problem, Running};
-use everup_core::words;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -47,7 +46,8 @@ impl ProcessRuntime {
         let judged = async {
             let addresses = self.prove(running, &state)?;
             self.answers(running, &addresses).await?;
-            self.version(running, &addresses).await
+            let version = self.version(running, &addresses).await?;
+            Ok(Health { version, address: addresses.first().copied() })
         };
         let judged = timeout(deadline.as_duration(), judged).await;
         let judged = judged.unwrap_or_else(|_| Err(late(self.check_name())));
@@ -68,6 +68,14 @@ impl ProcessRuntime {
             Check::Tcp => "health check by connection".to_owned(),
             Check::Command(command) => format!("health check `{command}`"),
         }
+    }
+
+    /// `running`, with the address where it listens: an app may do so on `::1` alone.
+    pub(super) fn located(&self, mut running: Running, state: &State) -> Running {
+        if let Some(address) = self.prove(&running, state).ok().and_then(|at| at.first().copied()) {
+            running.upstream.address = address;
+        }
+        running
     }
 
     /// Proves that whoever answers on the port is of this start; returns where it can be reached.
@@ -110,11 +118,6 @@ impl ProcessRuntime {
         let reached =
             LOCAL.into_iter().filter(|local| listeners.iter().any(|listener| listener.takes(*local)));
         let addresses: Vec<SocketAddr> = reached.map(|local| SocketAddr::new(local, port)).collect();
-        let gate = running.upstream.address;
-        if !addresses.contains(&gate) {
-            let on = words::list(&addresses, 2);
-            return Err(format!("{} listens on {on} only, requests go to {gate}", name_of(pid)));
-        }
         Ok(Proof { inode, pid, fd, addresses })
     }
 
@@ -155,13 +158,13 @@ impl ProcessRuntime {
         Ok(command)
     }
 
-    async fn version(&self, running: &Running, addresses: &[SocketAddr]) -> Result<Health, Problem> {
-        let Some(path) = &self.setup.health.version_path else { return Ok(Health::default()) };
+    async fn version(&self, running: &Running, addresses: &[SocketAddr]) -> Result<Option<Version>, Problem> {
+        let Some(path) = &self.setup.health.version_path else { return Ok(None) };
         let problem = |reason: String| Problem::new("version", format!("GET {path}: {reason}"));
         let answer = self.get(path, addresses).await.map_err(problem)?;
         let said = answer.passes().then(|| version_in(&answer.body, &running.release.version)).flatten();
         let version = said.ok_or_else(|| problem(format!("{}: no version in it", answer.describe())))?;
-        Ok(Health { version: Some(version) })
+        Ok(Some(version))
     }
 }
 

@@ -40,14 +40,6 @@ impl ProcessRuntime {
         Self { setup, releases, proofs: Proofs::default(), minders: RefCell::default() }
     }
 
-    /// Whether memory allows a second app beside `running`.
-    ///
-    /// # Errors
-    /// With a sentence that says what is needed and what there is.
-    pub fn overlap_fits(&self, running: &Running) -> Result<(), String> {
-        self.state(running).map_or(Ok(()), |state| memory_allows_overlap(state.minder.pid))
-    }
-
     /// The state of `running`'s start, if the place still has it.
     pub(super) fn state(&self, running: &Running) -> Option<State> {
         State::read(&self.setup.state_of(running.slot)).filter(|state| state.start == running.upstream.start)
@@ -176,7 +168,9 @@ impl Runtime for ProcessRuntime {
         for slot in [Slot::A, Slot::B] {
             let Some(state) = State::read(&self.setup.state_of(slot)) else { continue };
             match standing(&state) {
-                Standing::Minded => apps.extend(state.running()),
+                Standing::Minded => {
+                    apps.extend(state.running().map(|running| self.located(running, &state)));
+                }
                 Standing::Lost => {
                     self.bury(state, slot).await;
                 }
@@ -188,6 +182,10 @@ impl Runtime for ProcessRuntime {
 
     async fn check(&self, running: &Running) -> Result<Health, Problem> {
         self.check_app(running).await
+    }
+
+    async fn room_beside(&self, running: &Running) -> Result<(), String> {
+        self.state(running).map_or(Ok(()), |state| memory_allows_overlap(state.minder.pid))
     }
 
     async fn exited(&self, running: &Running) -> Exit {

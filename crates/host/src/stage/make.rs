@@ -3,10 +3,10 @@
 use super::lock::{self, Lock};
 use super::places::Places;
 use super::stream::stream;
-use super::{Fetched, Releases, blocking, problem};
+use super::{Releases, blocking, problem, weight};
 use crate::stage::usage;
 use everup_core::instance::Problem;
-use everup_core::release::{Manifest, Part, ReleaseRef};
+use everup_core::release::{Fetched, Manifest, Part, ReleaseRef};
 use everup_release::layout::part_key;
 use everup_release::shelf::Shelf;
 use everup_release::{config, disk, unpack};
@@ -22,12 +22,12 @@ impl<S: Shelf> Releases<S> {
         // Shared with the threads that work under it: they may outlive this future.
         let lock = Arc::new(blocking(move || lock::alone(&path)).await?);
         if places.is_complete() {
-            return Ok(Fetched::default());
+            return self.nothing_fetched(release).await;
         }
         let (manifest, bytes) = self.read_manifest(release).await?;
         let kept = places.manifest();
         blocking(move || write_whole(&kept, &bytes)).await?;
-        let mut fetched = Fetched { bytes: 0, of: manifest.files.iter().map(|f| f.size).sum() };
+        let mut fetched = Fetched { bytes: 0, of: weight(&manifest) };
         if let Some(part) = manifest.configurations.get(&self.environment) {
             fetched.bytes += self.make_config(release, part, &places, &lock).await?;
         }

@@ -17,13 +17,13 @@ mod usage;
 
 use everup_core::ids::Environment;
 use everup_core::instance::Problem;
-use everup_core::release::{Command, Manifest, ReleaseRef};
+use everup_core::release::{Command, Fetched, Manifest, ReleaseRef};
 use everup_core::seams::Stage;
 use everup_release::shelf::Shelf;
 use everup_release::{catalog, config, verify};
 use lock::Lock;
 use places::Places;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
@@ -37,16 +37,6 @@ pub struct Releases<S> {
     folder: PathBuf,
     environment: Environment,
     pins: RefCell<BTreeMap<ReleaseRef, Lock>>,
-    fetched: Cell<Option<Fetched>>,
-}
-
-/// What a staging cost.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Fetched {
-    /// Bytes that came from the store.
-    pub bytes: u64,
-    /// Bytes of the release, unpacked.
-    pub of: u64,
 }
 
 /// The folder of `release` below `releases`; there only if it is complete.
@@ -78,13 +68,7 @@ impl<S: Shelf> Releases<S> {
         fs::create_dir_all(folder.join(places::BESIDE))?;
         let folder = folder.canonicalize()?;
         prune::remove_leftovers(&folder);
-        Ok(Self { shelf, folder, environment, pins: RefCell::default(), fetched: Cell::default() })
-    }
-
-    /// What the last staging that had something to do cost.
-    #[must_use]
-    pub fn fetched(&self) -> Option<Fetched> {
-        self.fetched.get()
+        Ok(Self { shelf, folder, environment, pins: RefCell::default() })
     }
 
     fn places(&self, release: &ReleaseRef) -> Places {
@@ -100,6 +84,12 @@ impl<S: Shelf> Releases<S> {
         let pin = blocking(move || lock::shared(&path)).await?;
         self.pins.borrow_mut().insert(release.clone(), pin);
         Ok(())
+    }
+
+    /// For a release that is here already.
+    async fn nothing_fetched(&self, release: &ReleaseRef) -> Result<Fetched, Problem> {
+        let (manifest, _) = self.read_manifest(release).await?;
+        Ok(Fetched { bytes: 0, of: weight(&manifest) })
     }
 
     /// The manifest, from beside the release or from the store.
@@ -121,16 +111,12 @@ impl<S: Shelf> Stage for Releases<S> {
         Ok(self.read_manifest(release).await?.0)
     }
 
-    async fn ensure(&self, release: &ReleaseRef) -> Result<(), Problem> {
+    async fn ensure(&self, release: &ReleaseRef) -> Result<Fetched, Problem> {
         self.pin(release).await?;
         if self.places(release).is_complete() {
-            return Ok(());
+            return self.nothing_fetched(release).await;
         }
-        let fetched = self.make(release).await?;
-        if fetched.bytes > 0 {
-            self.fetched.set(Some(fetched));
-        }
-        Ok(())
+        self.make(release).await
     }
 
     async fn verify(&self, release: &ReleaseRef) -> Result<(), Problem> {
@@ -159,6 +145,11 @@ impl<S: Shelf> Stage for Releases<S> {
         // What could not be removed now is looked at again by the next pruning.
         let _ = blocking(move || Ok(prune::prune(&folder, &keep))).await;
     }
+}
+
+/// Bytes of a release, unpacked.
+fn weight(manifest: &Manifest) -> u64 {
+    manifest.files.iter().map(|file| file.size).sum()
 }
 
 fn look(manifest: &Manifest, environment: &Environment, places: &Places) -> Result<(), Problem> {

@@ -62,7 +62,7 @@ async fn two_releases_run_side_by_side_each_on_its_own_port() {
     let world = World::server();
     let runtime = world.runtime();
     let old = world.start_healthy(&runtime).await;
-    assert_eq!(runtime.overlap_fits(&old), Ok(()));
+    assert_eq!(runtime.room_beside(&old).await, Ok(()));
     let new = soon(runtime.start(&world.unpack("2"), Slot::B, &start_id())).await.unwrap();
     healthy(&runtime, &new).await;
     healthy(&runtime, &old).await;

@@ -7,7 +7,7 @@ use everup_core::deployment::State;
 use everup_core::gate::Passing;
 use everup_core::order::Task;
 use everup_core::plan::min_in_service;
-use everup_core::policy::Strategy;
+use everup_core::policy::{Policy, Strategy};
 use everup_core::record::Record;
 
 /// A coordinator hears of a death, a loss or a scale-in within so long: long polls, leases and stale lists.
@@ -33,7 +33,9 @@ pub(super) fn minimum(world: &World, event: &Event) -> Result<(), String> {
     excused.dedup();
     excused.retain(|host| *host != no && !left.contains(host));
     let desired = wanted_since(world, since);
-    let min = min_in_service(&record.policy, desired) as usize;
+    // Without room for a second app there is no overlap, and where one was the reason for a minimum there is none.
+    let overlap = record.policy.overlap && !world.host_no(no).cramped;
+    let min = min_in_service(&Policy { overlap, ..record.policy.clone() }, desired) as usize;
     if left.len() + excused.len() < min {
         return Err(format!(
             "i{no} was taken out and leaves {left:?} in service (a fault took {excused:?} lately), fewer than {min}"

@@ -128,7 +128,16 @@ impl Runtime for Place {
             return Err(Problem::new("health check", "it answered 503"));
         }
         let lies = app.conduct == Conduct::Lies;
-        Ok(Health { version: Some(version(if lies { 9_999 } else { number(&app.running.release) })) })
+        let says = version(if lies { 9_999 } else { number(&app.running.release) });
+        Ok(Health { version: Some(says), address: None })
+    }
+
+    async fn room_beside(&self, _: &Running) -> Result<(), String> {
+        self.takes(0, 2).await;
+        if self.sim.world().host(&self.id).cramped {
+            return Err("it has no room for a second app".to_owned());
+        }
+        Ok(())
     }
 
     async fn exited(&self, running: &Running) -> Exit {

@@ -5,7 +5,7 @@ use crate::fault::Fault;
 use crate::trace::What;
 use crate::world::releases::{manifest, number};
 use everup_core::instance::{Memory, Problem};
-use everup_core::release::{Manifest, ReleaseRef};
+use everup_core::release::{Fetched, Manifest, ReleaseRef};
 use everup_core::seams::{Journal, Stage};
 
 impl Stage for Place {
@@ -18,9 +18,9 @@ impl Stage for Place {
         Ok(manifest(world.releases.of(release)))
     }
 
-    async fn ensure(&self, release: &ReleaseRef) -> Result<(), Problem> {
+    async fn ensure(&self, release: &ReleaseRef) -> Result<Fetched, Problem> {
         if self.sim.world().host(&self.id).disk.contains(release) {
-            return Ok(());
+            return Ok(Fetched { bytes: 0, of: 1 });
         }
         self.takes(20, 1_500).await;
         let mut world = self.sim.world();
@@ -32,7 +32,7 @@ impl Stage for Place {
         }
         world.host(&self.id).disk.insert(release.clone());
         world.on(&self.id, What::Staged(number(release)));
-        Ok(())
+        Ok(Fetched { bytes: 1, of: 1 })
     }
 
     async fn verify(&self, release: &ReleaseRef) -> Result<(), Problem> {

@@ -24,6 +24,8 @@ pub(crate) struct Host {
     pub(crate) alive: bool,
     /// Its own random numbers.
     pub(crate) rng: Rng,
+    /// There is no room for a second app.
+    pub(crate) cramped: bool,
     /// What its clock is ahead of the truth, in milliseconds.
     pub(crate) clock_off: i64,
     /// Its journal, as it is on disk.
@@ -58,6 +60,7 @@ impl Host {
             zone,
             alive: true,
             rng: Rng::of(seed, &format!("host {no}")),
+            cramped: Rng::of(seed, &format!("room of host {no}")).chance(150),
             clock_off: 0,
             journal: None,
             journal_fails_until: 0,
