@@ -64,9 +64,10 @@ impl<'r> Follower<'r> {
         Ok(Self { reach, screen: Screen::new(out), deployment: None, interrupts, silent_since: None })
     }
 
-    /// Only what agents say that know of this deployment.
+    /// Only what agents say that know of this deployment, whose end the caller tells.
     #[must_use]
-    pub fn of(self, deployment: &DeploymentId) -> Self {
+    pub fn of(mut self, deployment: &DeploymentId) -> Self {
+        self.screen.leave_out_the_end();
         Self { deployment: Some(deployment.clone()), ..self }
     }
 
@@ -110,7 +111,7 @@ impl<'r> Follower<'r> {
         enough: &impl Fn(&Status) -> bool,
     ) -> Result<Left, CallFailure> {
         let mut events = agent.events().await?;
-        let mut pace = tokio::time::interval(self.screen.pace());
+        let mut pace = tokio::time::interval(Screen::PACE);
         let (mut told, mut stale) = (false, Instant::now() + STALE);
         loop {
             tokio::select! {

@@ -1,6 +1,7 @@
 //! What a person sees of a fleet, on narrow and on wide terminals, and where there is none.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+use everup_cli::progress::lines::Lines;
 use everup_cli::progress::{document, event, frame, receipt};
 use everup_core::deployment::State;
 use everup_core::head::Request;
@@ -13,6 +14,7 @@ use everup_core::release::{Digest, Fetched, ReleaseRef};
 use everup_core::status::{Line, Status};
 use everup_core::time::{Millis, Wall};
 use snapbox::str;
+use std::time::{Duration, Instant};
 
 fn release(version: &str) -> ReleaseRef {
     ReleaseRef { version: Version::new(version).unwrap(), manifest: Digest::new("0".repeat(64)).unwrap() }
@@ -164,6 +166,31 @@ fn receipt() -> Receipt {
         bytes: Some(Fetched { bytes: 1_200, of: 34_000_000 }),
         sources,
     }
+}
+
+#[test]
+fn where_nothing_is_drawn_a_line_is_something_that_happened_or_a_wait_that_lasts() {
+    let began = Instant::now();
+    let mut lines = Lines::default();
+    lines.leave_out_the_end();
+    let mut now = status();
+    let first = lines.show(now.clone(), began);
+    assert!(!plain(&first).contains("waiting"), "{first:?}");
+    now.instances[1].phase = Some(Phase::Stopped);
+    now.record.as_mut().unwrap().waiting =
+        vec!["i2 drains: 3 requests are in flight, at most 21 s more".into()];
+    assert_eq!(lines.show(now.clone(), began), Vec::<String>::new(), "it is on its way");
+    let wait = "i2: its first passed check, 2 min 29 s left";
+    now.record.as_mut().unwrap().waiting = vec![wait.into()];
+    assert_eq!(lines.show(now.clone(), began), Vec::<String>::new());
+    assert_eq!(lines.tick(began + Duration::from_secs(2)), Vec::<String>::new());
+    now.record.as_mut().unwrap().waiting = vec![wait.replace("29 s", "26 s")];
+    let lasting = lines.show(now.clone(), began + Duration::from_secs(3));
+    assert_eq!(lasting, ["waiting: i2: its first passed check, 2 min 26 s left"]);
+    assert_eq!(lines.tick(began + Duration::from_secs(9)), Vec::<String>::new(), "once");
+    now.instances[1] = line("i2", "b", "2026.11.2", Phase::Serving);
+    now.record.as_mut().unwrap().state = State::Succeeded;
+    assert_eq!(plain(&lines.show(now, began)), "i2: serving, release 2026.11.2, in service");
 }
 
 #[test]

@@ -40,7 +40,25 @@ pub struct Head {
     /// Words of operators that the coordinator has not yet taken up, at most one of a kind.
     #[serde(default)]
     pub words: Vec<Word>,
+    /// The last requests that had a key, oldest first: one that is sent again gets the same deployment, though that
+    /// may be over.
+    #[serde(default)]
+    pub asked: Vec<Asked>,
 }
+
+/// A request that began a deployment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// Its idempotency key.
+    pub key: String,
+    /// What it began.
+    pub deployment: DeploymentId,
+    /// To which release.
+    pub to: ReleaseRef,
+}
+
+/// So many requests are remembered: whoever repeats one does so within minutes, and head is read every second.
+const MOST_ASKED: usize = 16;
 
 /// Who coordinates. It expires only in the eyes of a watcher who has seen `beat` unchanged for long enough.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,7 +113,23 @@ impl Head {
             applied: BTreeMap::new(),
             deployed: BTreeSet::new(),
             words: Vec::new(),
+            asked: Vec::new(),
         }
+    }
+
+    /// The request with the same key, if there was one.
+    #[must_use]
+    pub fn asked_before(&self, request: &Request) -> Option<&Asked> {
+        let key = request.idempotency.as_ref()?;
+        self.asked.iter().find(|asked| asked.key == *key)
+    }
+
+    /// Remembers that `request` began `deployment`.
+    pub fn remember(&mut self, request: &Request, deployment: &DeploymentId) {
+        let Some(key) = request.idempotency.clone() else { return };
+        self.asked.push(Asked { key, deployment: deployment.clone(), to: request.to.clone() });
+        let surplus = self.asked.len().saturating_sub(MOST_ASKED);
+        self.asked.drain(..surplus);
     }
 
     /// Whether `release` may run (rule 3).

@@ -338,7 +338,7 @@ impl Default for Care {
     fn default() -> Self {
         Self {
             interval: Millis(1_000),
-            starting_interval: Millis(50),
+            starting_interval: Millis(20),
             successes: 1,
             failures: 3,
             stop: Millis::from_secs(30),

@@ -35,7 +35,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         let to = target(&head, &records)?;
         context.out.say(format!("going back to release {to}"));
         let (version, policy) = (to.version, Some(settings.deploy.clone()));
-        let request = Deploy { version, policy, by: reach::by(), idempotency: None };
+        let request = Deploy { version, policy, by: reach::by(), idempotency: deploy::key() };
         deploy::begin(&reach, &request, args.follow, context).await
     })
 }

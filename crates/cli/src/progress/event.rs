@@ -104,7 +104,7 @@ fn deployment(before: Option<&Status>, now: &Status) -> Vec<Event> {
 }
 
 /// A wait without its countdown, which alone is no news: "i2 to answer, 4.2 s left".
-fn lasting(wait: &str) -> &str {
+pub(super) fn lasting(wait: &str) -> &str {
     match wait.strip_suffix(" left").and_then(|rest| rest.rsplit_once(", ")) {
         Some((lasting, _)) => lasting,
         None => wait,

@@ -18,6 +18,21 @@ fn two_deployments_at_once() {
     fleet.all_serve(4, "1");
 }
 
+/// A request with a key is one deployment, also when it is sent again after that is over.
+#[test]
+fn one_request_is_one_deployment() {
+    let fleet =
+        Shop::serving(&Setup { instances: 2, ..Setup::default() }, &Program::python(), &Program::python());
+    let first = fleet.deploy(&["2", "--idempotency", "friday"]).succeeded();
+    let again = fleet.deploy(&["2", "--idempotency", "friday"]).succeeded();
+    assert_eq!(first.record.id, again.record.id);
+    fleet
+        .everup(&["deploy", "1", "--idempotency", "friday"])
+        .ended(2)
+        .says(&["friday", first.record.id.as_str()]);
+    fleet.all_serve(2, "2");
+}
+
 /// C19: no lock is left, whoever dies.
 #[test]
 fn the_command_that_follows_is_killed() {

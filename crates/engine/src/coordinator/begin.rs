@@ -15,14 +15,25 @@ use everup_core::time::Wall;
 /// Words that wait for the coordinator; more are refused.
 const MOST_WORDS: usize = 16;
 
+/// What became of a request for a deployment.
+pub(super) enum Begun {
+    /// It runs.
+    Runs(Box<HeadObject>),
+    /// The same request began it before, and it is over.
+    Over(DeploymentId),
+}
+
 impl<S: Seams, B: Board> Agent<'_, S, B> {
     /// Starts the deployment that was asked for, with this agent as its coordinator.
-    pub(super) async fn begin(&mut self, request: &Request) -> Result<HeadObject, Refused> {
+    pub(super) async fn begin(&mut self, request: &Request) -> Result<Begun, Refused> {
         let key = head_key(&self.who.environment);
         loop {
             let head = read::<Head>(self.seams, &key).await.map_err(away)?;
-            if let Some(same) = head.as_ref().filter(|head| is_same(&head.value, request)) {
-                return Ok(same.clone());
+            if let Some(head) = &head
+                && let Some(before) = same(&head.value, request)?
+            {
+                let runs = head.value.current.as_ref().is_some_and(|current| current.id == before);
+                return Ok(if runs { Begun::Runs(Box::new(head.clone())) } else { Begun::Over(before) });
             }
             let (etag, old) = match head {
                 Some(Object { value, etag }) => (Some(etag), value),
@@ -32,7 +43,7 @@ impl<S: Seams, B: Board> Agent<'_, S, B> {
             let request = self.complete(&old, request).await?;
             let next = self.started(old, request);
             match swap(self.seams, &key, etag.as_ref(), next).await.map_err(away)? {
-                Swapped::Done(head) => return Ok(head),
+                Swapped::Done(head) => return Ok(Begun::Runs(Box::new(head))),
                 // Somebody else changed head: look again, and be refused if it was a deployment.
                 Swapped::Rival(_) => {}
             }
@@ -77,6 +88,7 @@ impl<S: Seams, B: Board> Agent<'_, S, B> {
         let id = new_id(request.at, self.seams.chance().next());
         head.term = head.term.next();
         head.lease = Some(Lease { holder: self.who.id.clone(), beat: 1 });
+        head.remember(&request, &id);
         head.current = Some(Current { id, request });
         head.words.clear();
         head
@@ -149,9 +161,15 @@ const fn why_not(say: Say) -> &'static str {
     }
 }
 
-fn is_same(head: &Head, request: &Request) -> bool {
-    let running = head.current.as_ref().and_then(|current| current.request.idempotency.as_ref());
-    running.is_some() && running == request.idempotency.as_ref()
+/// The deployment that this very request has begun before.
+pub(super) fn same(head: &Head, request: &Request) -> Result<Option<DeploymentId>, Refused> {
+    match head.asked_before(request) {
+        Some(before) if before.to != request.to => Err(Refused::Not(format!(
+            "the idempotency key {:?} began deployment {} to {}: another request needs another key",
+            before.key, before.deployment, before.to
+        ))),
+        before => Ok(before.map(|before| before.deployment.clone())),
+    }
 }
 
 fn is_applied(head: &Head, migration: &Migration) -> bool {

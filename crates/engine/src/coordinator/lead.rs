@@ -1,5 +1,6 @@
 //! Leading a deployment: observe, plan, write, send; until it is over or somebody else leads.
 
+use super::begin::same;
 use super::keep::{Lost, lease_of};
 use super::observe::Observer;
 use super::stopwatch::Stopwatch;
@@ -8,7 +9,7 @@ use crate::bugs::{Bug, planted};
 use crate::mailbox::{Board, Command, Refused};
 use crate::object::{Object, Swapped, fresh_mark, read, swap};
 use everup_core::deployment::State;
-use everup_core::head::Current;
+use everup_core::head::{Current, Request};
 use everup_core::ids::InstanceId;
 use everup_core::plan::{Facts, Plan, head_before, plan};
 use everup_core::record::{Record, instances_prefix, record_key};
@@ -244,7 +245,7 @@ impl<'a, S: Seams, B: Board> Agent<'a, S, B> {
                 let _ = reply.send(said);
             }
             Some(Command::Deploy { request, reply }) => {
-                let _ = reply.send(self.refuse(leading, request.idempotency.as_ref()));
+                let _ = reply.send(self.refuse(leading, &request));
             }
         }
     }
@@ -260,12 +261,13 @@ impl<'a, S: Seams, B: Board> Agent<'a, S, B> {
     fn refuse(
         &self,
         leading: &Leading<'a, S>,
-        idempotency: Option<&String>,
+        request: &Request,
     ) -> Result<everup_core::ids::DeploymentId, Refused> {
-        let current = leading.keeper.head.value.current.clone().ok_or(Refused::NothingRuns)?;
-        if idempotency.is_some() && current.request.idempotency.as_ref() == idempotency {
-            return Ok(current.id);
+        let head = &leading.keeper.head.value;
+        if let Some(same) = same(head, request)? {
+            return Ok(same);
         }
+        let current = head.current.clone().ok_or(Refused::NothingRuns)?;
         Err(Refused::Busy { current: Box::new(current), phase: leading.record.value.state.to_string() })
     }
 

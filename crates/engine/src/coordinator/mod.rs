@@ -16,6 +16,7 @@ mod watch;
 use crate::identity::Identity;
 use crate::mailbox::{Board, Command, Refused};
 use crate::object::Object;
+use begin::Begun;
 use everup_core::head::Head;
 use everup_core::record::{Record, record_key};
 use everup_core::seams::{Clock, Seams};
@@ -135,11 +136,14 @@ impl<'a, S: Seams, B: Board> Agent<'a, S, B> {
                 Err(refused) => {
                     let _ = reply.send(Err(refused));
                 }
-                Ok(head) => {
+                Ok(Begun::Over(id)) => {
+                    let _ = reply.send(Ok(id));
+                }
+                Ok(Begun::Runs(head)) => {
                     let id = head.value.current.as_ref().map(|current| current.id.clone());
                     let _ = reply.send(id.ok_or(Refused::NothingRuns));
                     if Lease::is_mine(&head.value, self.who) {
-                        self.lead_from(head, idle, commands).await;
+                        self.lead_from(*head, idle, commands).await;
                     }
                 }
             },

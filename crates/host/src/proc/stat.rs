@@ -2,7 +2,8 @@
 
 use super::{Identity, boot_id};
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 
 /// What is used of `/proc/PID/stat`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,11 +22,17 @@ pub struct Stat {
     pub started: u64,
 }
 
+/// 52 numbers of at most 20 digits, and a name of 16 bytes, fit.
+const LINE: usize = 1_200;
+
 impl Stat {
     /// Reads that of `pid`; nothing if there is no such process.
     #[must_use]
     pub fn read(pid: u32) -> Option<Self> {
-        Self::parse(&String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/stat")).ok()?))
+        // One read: the kernel makes the line in one piece, and all processes are looked at often.
+        let mut line = [0; LINE];
+        let read = File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut line).ok()?;
+        Self::parse(&String::from_utf8_lossy(&line[..read]))
     }
 
     /// The name stands in brackets and may itself hold brackets, blanks and newlines: the last bracket ends it.

@@ -80,6 +80,9 @@ pub(super) async fn say(
     }
 }
 
+/// Of an idempotency key, in bytes: head keeps the last ones.
+const LONGEST_KEY: usize = 128;
+
 impl Backend {
     /// Begins a deployment, through the coordinator if it is another agent.
     async fn begin(&self, caller: &Caller, mut deploy: Deploy) -> Answer<(StatusCode, Json<Started>)> {
@@ -98,6 +101,9 @@ impl Backend {
     }
 
     async fn begin_here(&self, deploy: Deploy) -> Answer<Started> {
+        if deploy.idempotency.as_ref().is_some_and(|key| key.len() > LONGEST_KEY) {
+            return Err(No::bad_input(format!("an idempotency key has at most {LONGEST_KEY} bytes")));
+        }
         let to = self.resolve(&deploy.version).await?;
         let request = Request {
             to: to.clone(),
