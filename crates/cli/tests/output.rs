@@ -160,7 +160,7 @@ fn receipt() -> Receipt {
         held: Held { count: 12, longest_ms: 1_480 },
         longest_gap_ms: 31,
         p99_ms: Percentile { before: Some(12), during: Some(15) },
-        lowest_in_service: 2,
+        lowest_in_service: Some(2),
         duration_ms: 14_200,
         phases: vec![("staging".into(), Millis(200)), ("rolling".into(), Millis(14_000))],
         bytes: Some(Fetched { bytes: 1_200, of: 34_000_000 }),

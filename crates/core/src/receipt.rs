@@ -96,8 +96,8 @@ pub struct Receipt {
     pub longest_gap_ms: u64,
     /// As the gates measured it.
     pub p99_ms: Percentile,
-    /// The fewest instances that were in service at once.
-    pub lowest_in_service: u32,
+    /// The fewest instances that were in service at once; nothing if it ended before that was seen.
+    pub lowest_in_service: Option<u32>,
     /// From the operator's request to the end.
     pub duration_ms: u64,
     /// Time in each state, in the order in which they were entered.

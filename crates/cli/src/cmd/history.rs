@@ -81,7 +81,8 @@ fn table(records: &[Record]) -> Table {
         "P99",
         "TOOK",
         "WHY",
-    ]);
+    ])
+    .sparing(&["P99", "HELD", "GAP"]);
     for record in records {
         table.row(row(record));
     }

@@ -1,5 +1,6 @@
-//! Tables for a person: columns as wide as their widest cell; where the terminal is too narrow, the last one is
-//! shortened.
+//! Tables for a person: columns as wide as their widest cell. Where the terminal is too narrow, the last one is
+//! shortened, then columns that can be spared are left out, then whichever is widest is shortened, but never the first:
+//! that is what a line is called by.
 
 use std::fmt::Write;
 
@@ -26,17 +27,29 @@ impl Cell {
 #[derive(Debug)]
 pub struct Table {
     titles: Vec<&'static str>,
+    spared: &'static [&'static str],
     rows: Vec<Vec<Cell>>,
 }
 
 /// Between two columns.
 const GAP: usize = 2;
+/// The last column says why: it stays as wide while others can give.
+const NARROWEST_LAST: usize = 10;
+/// Narrower than this nothing can be read.
+const NARROWEST: usize = 5;
 
 impl Table {
     /// An empty one.
     #[must_use]
     pub fn new(titles: &[&'static str]) -> Self {
-        Self { titles: titles.to_vec(), rows: Vec::new() }
+        Self { titles: titles.to_vec(), spared: &[], rows: Vec::new() }
+    }
+
+    /// These columns are left out, the first of them first, where there is no room for all.
+    #[must_use]
+    pub const fn sparing(mut self, titles: &'static [&'static str]) -> Self {
+        self.spared = titles;
+        self
     }
 
     /// Adds a line.
@@ -57,23 +70,47 @@ impl Table {
         text
     }
 
+    /// The widths of the columns; 0 for one that is left out.
     fn widths(&self, width: usize) -> Vec<usize> {
         let of = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column)).map(|c| c.text.chars().count());
             cells.chain([self.titles[column].chars().count()]).max().unwrap_or(0)
         };
         let mut widths: Vec<usize> = (0..self.titles.len()).map(of).collect();
-        if let Some((last, others)) = widths.split_last_mut() {
-            let taken: usize = others.iter().map(|w| w + GAP).sum();
-            *last = (*last).min(width.saturating_sub(taken).max(10));
+        let full = widths.last().copied().unwrap_or(0);
+        fit_last(&mut widths, full, width);
+        for spared in self.spared.iter().filter_map(|title| self.titles.iter().position(|t| t == title)) {
+            if taken(&widths) > width {
+                widths[spared] = 0;
+                fit_last(&mut widths, full, width);
+            }
+        }
+        while taken(&widths) > width {
+            match widths.iter_mut().skip(1).max_by_key(|w| **w).filter(|w| **w > NARROWEST) {
+                Some(widest) => *widest -= 1,
+                None => break,
+            }
         }
         widths
     }
 }
 
+/// Gives the last column, which has text of `full`, what the others leave of `width`.
+fn fit_last(widths: &mut [usize], full: usize, width: usize) {
+    if let Some((last, others)) = widths.split_last_mut() {
+        let left = width.saturating_sub(taken(others) + GAP);
+        *last = full.min(left.max(NARROWEST_LAST));
+    }
+}
+
+/// Columns of the terminal that a line takes.
+fn taken(widths: &[usize]) -> usize {
+    widths.iter().filter(|w| **w > 0).map(|w| w + GAP).sum::<usize>().saturating_sub(GAP)
+}
+
 fn line(cells: &[Cell], widths: &[usize]) -> String {
     let mut line = String::new();
-    for (i, (cell, width)) in cells.iter().zip(widths).enumerate() {
+    for (i, (cell, width)) in cells.iter().zip(widths).enumerate().filter(|(_, (_, width))| **width > 0) {
         let text = shorten(&cell.text, *width);
         let fill = if i + 1 == widths.len() { 0 } else { width + GAP - text.chars().count() };
         let _ = write!(line, "{}{:fill$}", (cell.paint)(text), "");
@@ -90,4 +127,29 @@ pub fn shorten(text: &str, width: usize) -> String {
         return clean.collect();
     }
     clean.take(width.saturating_sub(1)).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> Table {
+        let mut table = Table::new(&["DEPLOYMENT", "HELD", "GAP", "WHY"]).sparing(&["HELD", "GAP"]);
+        let row = ["d1a2131a12b7-bd5af9", "1234", "15 ms", "every instance serves it"];
+        table.row(row.map(Cell::new).to_vec());
+        table
+    }
+
+    #[test]
+    fn a_narrow_terminal_costs_reasons_then_columns_but_never_a_name() {
+        let last = |width| table().text(width).lines().last().unwrap().to_owned();
+        assert_eq!(last(80), "d1a2131a12b7-bd5af9  1234  15 ms  every instance serves it");
+        assert_eq!(last(50), "d1a2131a12b7-bd5af9  1234  15 ms  every instance …");
+        assert_eq!(last(40), "d1a2131a12b7-bd5af9  15 ms  every insta…");
+        assert_eq!(last(30), "d1a2131a12b7-bd5af9  every in…");
+        for width in [24, 30, 40, 50, 80] {
+            let text = anstream::adapter::strip_str(&table().text(width)).to_string();
+            assert!(text.lines().all(|line| line.chars().count() <= width.max(26)), "{text}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 
 use super::event::{Event, between, lasting};
 use everup_core::ids::InstanceId;
-use everup_core::instance::Problem;
+use everup_core::instance::{Phase, Problem};
 use everup_core::release::ReleaseRef;
 use everup_core::status::{Line, Status};
 use std::collections::BTreeMap;
@@ -78,7 +78,9 @@ impl Lines {
     }
 
     fn is_milestone(&mut self, line: &Line) -> bool {
-        if line.phase.is_none() {
+        // The balancer says that it is out and it has not said why: that comes.
+        let half_told = line.phase == Some(Phase::Serving) && !line.in_service;
+        if line.phase.is_none() || half_told {
             return false;
         }
         let now = (line.release.clone(), line.in_service, line.problem.clone());

@@ -18,12 +18,12 @@ pub fn lines(record: &Record) -> Vec<String> {
         format!("  held        {} for at most {}", receipt.held.count, Millis(receipt.held.longest_ms)),
         format!("  longest gap {}", Millis(receipt.longest_gap_ms)),
         format!("  p99         {}", percentile(receipt.p99_ms)),
-        format!("  in service  never fewer than {}", receipt.lowest_in_service),
+        format!("  in service  {}", receipt.lowest_in_service.map_or("not seen".to_owned(), at_least)),
         format!("  took        {}", Millis(receipt.duration_ms)),
     ];
     if !receipt.phases.is_empty() {
         let phases: Vec<_> = receipt.phases.iter().map(|(state, took)| format!("{state} {took}")).collect();
-        lines.push(format!("              {}", phases.join(", ")));
+        lines.extend(rows(&phases).map(|row| format!("              {row}")));
     }
     if let Some(fetched) = receipt.bytes {
         lines.push(format!("  downloaded  {} of {}", bytes(fetched.bytes), bytes(fetched.of)));
@@ -31,6 +31,17 @@ pub fn lines(record: &Record) -> Vec<String> {
     lines
         .extend(receipt.sources.iter().map(|(name, source)| format!("  {name:11} {}", self::source(source))));
     lines
+}
+
+fn at_least(lowest: u32) -> String {
+    format!("never fewer than {lowest}")
+}
+
+/// So many phases stand in a row: it fits into 80 columns.
+const IN_A_ROW: usize = 3;
+
+fn rows(phases: &[String]) -> impl Iterator<Item = String> {
+    phases.chunks(IN_A_ROW).map(|row| row.join(", "))
 }
 
 /// The verdict, in words and colour.

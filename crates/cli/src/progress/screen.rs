@@ -116,7 +116,8 @@ impl Place {
             } else {
                 anstream::adapter::strip_str(line).to_string()
             };
-            bar.set_message(shown);
+            // A line without anything is not drawn at all.
+            bar.set_message(if shown.is_empty() { " ".to_owned() } else { shown });
         }
     }
 }

@@ -53,7 +53,7 @@ fn receipt(record: &Record, window: Window, sources: Sources) -> Receipt {
         held: gates.held,
         longest_gap_ms: prober.longest_gap_ms,
         p99_ms: gates.p99_ms,
-        lowest_in_service: record.lowest_in_service.unwrap_or(0),
+        lowest_in_service: record.lowest_in_service,
         duration_ms: window.to.since(window.from).0,
         phases: record
             .phases
