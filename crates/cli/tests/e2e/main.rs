@@ -15,3 +15,4 @@ mod operators;
 mod programs;
 mod rolling;
 mod scaling;
+mod steps;

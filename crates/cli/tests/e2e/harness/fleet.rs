@@ -12,6 +12,8 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::ops::Deref;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::Child;
 use std::time::Duration;
 
@@ -162,6 +164,19 @@ impl Fleet {
         processes::signal(until("a minder", || self.minder(id)).minder.pid, Signal::KILL);
     }
 
+    /// kill -9 of the minder of the migration that an instance runs.
+    #[track_caller]
+    pub(crate) fn kill_migrations_minder(&self, id: &InstanceId) {
+        let runs = self.state().join("instances").join(id.as_str()).join("runs");
+        let minder = || {
+            let inside = |folder: &Path| fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+            let all = inside(&runs).flat_map(|deployment| inside(&deployment.path()).collect::<Vec<_>>());
+            let mut states = all.filter_map(|run| State::read(&run.path().join("run.json")));
+            states.find(|state| state.ended.is_none())
+        };
+        processes::signal(until("a migration's minder", minder).minder.pid, Signal::KILL);
+    }
+
     /// kill -9 of an instance's app.
     #[track_caller]
     pub(crate) fn kill_app(&self, id: &InstanceId) {
@@ -175,6 +190,17 @@ impl Fleet {
         self.keeper.wait().unwrap();
         self.keeper = keep(&self.shop);
         self.ready();
+    }
+
+    /// The same in the middle of a deployment: the new one is there as soon as it can be asked; what it starts with is
+    /// complete only later.
+    #[track_caller]
+    pub(crate) fn replace_keeper_now(&mut self) {
+        self.keeper.kill().unwrap();
+        self.keeper.wait().unwrap();
+        self.keeper = keep(&self.shop);
+        let socket = self.state().join("run/keeper.sock");
+        until("the keeper to be there", || UnixStream::connect(&socket).ok());
     }
 
     /// Starts it again after `down`.
