@@ -145,7 +145,8 @@ fn the_keeper_during_a_roll() {
 /// migration itself is not ended, and who decides is asked only when it is over.
 #[test]
 fn the_minder_of_a_migration() {
-    let next = Program::python().migrating("orders", "echo ran >> \"$SHOP/ran\"; until [ -e \"$SHOP/go\" ]; do sleep 0.02; done");
+    let next = Program::python()
+        .migrating("orders", "echo ran >> \"$SHOP/ran\"; until [ -e \"$SHOP/go\" ]; do sleep 0.02; done");
     let fleet = Shop::serving(&Setup { instances: 2, ..Setup::default() }, &Program::python(), &next);
     let users = fleet.users();
     let running = fleet.begin(&["2"]);

@@ -9,10 +9,14 @@ mod harness;
 
 mod all_at_once;
 mod broken;
+mod clocks;
 mod deaths;
+mod impostors;
 mod input;
 mod operators;
+mod outage;
 mod programs;
 mod rolling;
 mod scaling;
+mod signatures;
 mod steps;

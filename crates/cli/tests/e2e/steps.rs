@@ -1,11 +1,13 @@
-//! kill -9 in each step of a deployment, of both kinds: everybody in turn, while the step is under way and cannot end.
+//! What happens in each step of a deployment, of both kinds: everybody is killed in turn (kill -9), and instances come
+//! and go, while the step is under way and cannot end.
 //!
-//! The app waits in each step for the test's word, so whoever is killed in a step is killed in it. One fleet lives
+//! The app waits in each step for the test's word, so what happens in a step happens in it. One fleet lives
 //! through all steps, in one deployment after the other.
 
-use crate::harness::{Ended, Fleet, Program, Running, Setup, Shop, Users, signal, until};
+use crate::harness::{Ended, Fleet, Program, Setup, Shop, Users, signal, until};
 use everup_core::deployment::State;
 use everup_core::ids::InstanceId;
+use everup_host::proc::Identity;
 use rustix::process::Signal;
 use std::fs;
 use std::io::{Read, Write};
@@ -45,6 +47,22 @@ enum Way {
 }
 use Way::{AllAtOnce, Rolling};
 
+impl Way {
+    const fn word(self) -> &'static str {
+        match self {
+            Rolling => "rolling",
+            AllAtOnce => "all-at-once",
+        }
+    }
+}
+
+impl Who {
+    /// Whether users' requests are inside.
+    const fn has_requests(self) -> bool {
+        matches!(self, Self::Balancer | Self::Minder | Self::App)
+    }
+}
+
 /// Between the look at the users and the kill some more requests may have come.
 const LATE: u64 = 5;
 
@@ -79,6 +97,7 @@ struct Life {
     fleet: Fleet,
     users: Users,
     way: Way,
+    instances: u32,
     /// The last that was deployed.
     version: u32,
     /// What the fleet is to serve.
@@ -88,8 +107,8 @@ struct Life {
 }
 
 impl Life {
-    fn begin(way: Way) -> Self {
-        let setup = Setup { instances: 3, deploy: "drain = \"20s\"", ..Setup::default() };
+    fn begin(way: Way, instances: u32) -> Self {
+        let setup = Setup { instances, deploy: "drain = \"20s\"", ..Setup::default() };
         let shop = Shop::new(&setup);
         for step in Step::ALL {
             shop.write(&format!("go-{}", step.name()), "");
@@ -100,50 +119,66 @@ impl Life {
         let fleet = shop.up();
         fleet.deploy(&["1"]).succeeded_somehow();
         let users = fleet.users();
-        Self { fleet, users, way, version: 1, serving: 1, inside: 0 }
+        Self { fleet, users, way, instances, version: 1, serving: 1, inside: 0 }
     }
 
     /// The next deployment, in a step of which somebody dies.
     fn dies(&mut self, who: Who, step: Step) -> Ended {
+        let (ended, last) = self.meanwhile(step, |life, victim| life.kill(who, victim));
+        assert!(
+            who.has_requests() || last.is_none_or(|answer| answer.starts_with("HTTP/1.1 200")),
+            "the last request of the old app was not answered"
+        );
+        ended
+    }
+
+    /// The next deployment, in a step of which something happens; the step goes on after it. Also says how the last
+    /// request of the old app was answered, if the step is about that.
+    fn meanwhile(
+        &mut self,
+        step: Step,
+        happens: impl FnOnce(&mut Self, &InstanceId),
+    ) -> (Ended, Option<String>) {
         self.version += 1;
         self.serving = self.version;
-        let version = self.version.to_string();
         self.block(step);
         let last = (step == Draining).then(|| self.ask_last());
-        let victim = self.fleet.seats().into_keys().next_back().unwrap();
-        if step == Staging {
-            signal(self.fleet.agent(&victim), Signal::STOP);
-        }
-        let words =
-            [version.as_str(), "--strategy", if self.way == Rolling { "rolling" } else { "all-at-once" }];
-        let id = {
-            let running = self.fleet.begin(&words);
-            let victim = self.in_step(step, &running).unwrap_or(victim.clone());
-            let record = running.record().unwrap();
-            assert_eq!(record.state, step.state(self.way), "{step:?}");
-            self.inside += match who {
-                Who::Keeper | Who::Agent | Who::Coordinator => 0,
-                Who::Balancer | Who::Minder | Who::App => self.users.waiting() + LATE,
-            };
-            if who != Who::Keeper {
-                kill(&self.fleet, who, &victim);
-            }
-            running.orphan()
-        };
-        if who == Who::Keeper {
-            self.fleet.replace_keeper_now();
-        }
-        if step == Staging && who != Who::Agent {
-            signal(self.fleet.agent(&victim), Signal::CONT);
+        let stopped = (step == Staging).then(|| self.stop_an_agent());
+        let words = [&self.version.to_string(), "--strategy", self.way.word()];
+        let running = self.fleet.begin(&words);
+        running.reached(step.state(self.way));
+        let victim = stopped.as_ref().map_or_else(|| self.in_step(step), |(id, _)| id.clone());
+        assert_eq!(running.record().unwrap().state, step.state(self.way), "{step:?}");
+        let id = running.orphan();
+        happens(self, &victim);
+        if let Some((_, agent)) = stopped.filter(|(_, agent)| agent.lives()) {
+            signal(agent.pid, Signal::CONT);
         }
         self.unblock(step);
-        let ended = self.fleet.ended(&id);
-        if let Some(last) = last {
-            let answer = last.join().unwrap();
-            let its = who == Who::Balancer || who == Who::App || who == Who::Minder;
-            assert!(its || answer.starts_with("HTTP/1.1 200"), "the last request of the old app: {answer}");
+        (self.fleet.ended(&id), last.map(|last| last.join().unwrap()))
+    }
+
+    /// The release is not ready everywhere while an agent sleeps.
+    fn stop_an_agent(&self) -> (InstanceId, Identity) {
+        let id = self.fleet.seats().into_keys().next_back().unwrap();
+        let agent = Identity::of(self.fleet.agent(&id)).unwrap();
+        signal(agent.pid, Signal::STOP);
+        (id, agent)
+    }
+
+    fn kill(&mut self, who: Who, victim: &InstanceId) {
+        if who.has_requests() {
+            self.inside += self.users.waiting() + LATE;
         }
-        ended
+        let fleet = &mut self.fleet;
+        match who {
+            Who::Keeper => fleet.replace_keeper_now(),
+            Who::Balancer => fleet.kill_balancer(),
+            Who::Coordinator => fleet.kill_agent(&fleet.coordinator()),
+            Who::Agent => fleet.kill_agent(victim),
+            Who::Minder => fleet.kill_minder(victim),
+            Who::App => fleet.kill_app(victim),
+        }
     }
 
     fn block(&self, step: Step) {
@@ -176,24 +211,13 @@ impl Life {
         asked
     }
 
-    /// Waits until an instance is in `step`; says which, if the step is one of an instance.
-    fn in_step(&self, step: Step, running: &Running<'_>) -> Option<InstanceId> {
-        running.reached(step.state(self.way));
-        match step {
-            Staging => None,
-            Migrating => {
-                self.at(step);
-                running.record()?.run().map(|run| run.runner.clone())
-            }
-            Draining => {
-                let id = self.at(step);
-                if self.way == Rolling {
-                    self.leaves(&id);
-                }
-                Some(id)
-            }
-            Stopping | Starting => Some(self.at(step)),
+    /// Waits until an instance is in `step`, and says which.
+    fn in_step(&self, step: Step) -> InstanceId {
+        let id = self.at(step);
+        if step == Draining && self.way == Rolling {
+            self.leaves(&id);
         }
+        id
     }
 
     /// Waits until the app of somebody says that it is in `step`.
@@ -216,7 +240,7 @@ impl Life {
 
     /// Everybody serves what is to be served.
     fn all_serve(&self) {
-        self.fleet.all_serve(3, &self.serving.to_string());
+        self.fleet.all_serve(self.instances as usize, &self.serving.to_string());
     }
 
     /// How often each migration ran.
@@ -235,17 +259,6 @@ fn release(way: Way, version: u32) -> Program {
     program.migrating(&format!("m{version}"), &format!("echo {version} >> \"$SHOP/ran\"; {wait}"))
 }
 
-fn kill(fleet: &Fleet, who: Who, victim: &InstanceId) {
-    match who {
-        Who::Keeper => unreachable!("it is replaced by whoever has it"),
-        Who::Balancer => fleet.kill_balancer(),
-        Who::Coordinator => fleet.kill_agent(&fleet.coordinator()),
-        Who::Agent => fleet.kill_agent(victim),
-        Who::Minder => fleet.kill_minder(victim),
-        Who::App => fleet.kill_app(victim),
-    }
-}
-
 /// How a deployment has to end in a step of which somebody died.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
@@ -259,10 +272,9 @@ enum Outcome {
 }
 
 fn outcome(who: Who, way: Way, step: Step) -> Outcome {
-    let has_requests = matches!(who, Who::Balancer | Who::Minder | Who::App);
     let is_app = matches!(who, Who::Minder | Who::App);
     match (way, step) {
-        (AllAtOnce, Draining) if has_requests => Outcome::Either,
+        (AllAtOnce, Draining) if who.has_requests() => Outcome::Either,
         (AllAtOnce, Starting) if is_app => Outcome::IsMixed,
         (Rolling, Starting) if is_app => Outcome::GoesBack,
         _ => Outcome::Succeeds,
@@ -272,7 +284,7 @@ fn outcome(who: Who, way: Way, step: Step) -> Outcome {
 /// Somebody dies in each of `steps`, each time in the next deployment. Nobody but those who were inside notices, and
 /// each migration that was begun ran once.
 fn dies_in_each(who: Who, way: Way, steps: &[Step]) {
-    let mut life = Life::begin(way);
+    let mut life = Life::begin(way, 3);
     let mut migrated = Vec::new();
     for step in steps {
         let before = life.serving;
@@ -294,6 +306,22 @@ fn dies_in_each(who: Who, way: Way, steps: &[Step]) {
     assert_eq!(life.ran(), migrated);
     let inside = life.inside;
     life.users.served_but(inside);
+}
+
+/// The fleet becomes larger, or smaller, in each of `steps`: whoever comes takes the release that is right then, and
+/// nobody notices.
+fn scales_in_each(way: Way, from: u32, by: i32, steps: &[Step]) {
+    let mut life = Life::begin(way, from);
+    for step in steps {
+        life.instances = life.instances.checked_add_signed(by).unwrap();
+        let (ended, last) = life.meanwhile(*step, |life, _| {
+            life.fleet.everup(&["scale", &life.instances.to_string()]).done();
+        });
+        ended.succeeded_somehow();
+        assert!(last.is_none_or(|answer| answer.starts_with("HTTP/1.1 200")));
+        life.all_serve();
+    }
+    life.users.all_served();
 }
 
 /// The steps of a rolling deployment.
@@ -359,4 +387,24 @@ fn a_minder_dies_in_each_step_of_all_at_once() {
 #[test]
 fn a_minder_dies_in_each_step_of_a_roll() {
     dies_in_each(Who::Minder, Rolling, &ROLLING);
+}
+
+#[test]
+fn instances_come_in_each_step_of_all_at_once() {
+    scales_in_each(AllAtOnce, 2, 1, &Step::ALL);
+}
+
+#[test]
+fn instances_come_in_each_step_of_a_roll() {
+    scales_in_each(Rolling, 2, 1, &ROLLING);
+}
+
+#[test]
+fn instances_go_in_each_step_of_all_at_once() {
+    scales_in_each(AllAtOnce, 7, -1, &Step::ALL);
+}
+
+#[test]
+fn instances_go_in_each_step_of_a_roll() {
+    scales_in_each(Rolling, 6, -1, &ROLLING);
 }

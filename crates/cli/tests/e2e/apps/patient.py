@@ -6,6 +6,7 @@ It goes on when $SHOP/go-STEP is there, and says in $SHOP/at-STEP which instance
 import os
 import pathlib
 import signal
+import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -41,6 +42,11 @@ class Handler(BaseHTTPRequestHandler):
 class Server(ThreadingHTTPServer):
     request_queue_size = 128
     daemon_threads = True
+
+    def server_bind(self):
+        # Nothing that a careful app would do, but some do; so a stranger can share the port.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        super().server_bind()
 
 
 def stop(*args):
