@@ -21,9 +21,6 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    /// All of them.
-    pub(crate) const ALL: [Self; 4] = [Self::AnswerLost, Self::Fails, Self::Conflict, Self::Busy];
-
     const fn is_carried_out(self) -> bool {
         matches!(self, Self::AnswerLost | Self::Fails)
     }

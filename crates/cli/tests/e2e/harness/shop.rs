@@ -84,6 +84,12 @@ impl Shop {
         self.write("everup.toml", &text.replace(from, to));
     }
 
+    /// Puts lines at the end of everup.toml.
+    pub(crate) fn append(&self, lines: &str) {
+        let text = fs::read_to_string(self.path().join("everup.toml")).unwrap();
+        self.write("everup.toml", &(text + lines));
+    }
+
     /// The binary, in the folder.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_everup"));
