@@ -38,8 +38,8 @@ fn all(book: &mut Book, named: &[String], scratch: &Scratch) {
     if !book.program("build", &mut build(), BUILD) {
         return;
     }
+    let server = if wanted("units") || wanted("e2e") { s3(book) } else { None };
     if wanted("units") {
-        let server = s3(book);
         let mut tests = units();
         tests.envs(server.iter().flat_map(Seaweed::environment));
         book.runner("units", prepared(&mut tests, folder), TESTS);
@@ -48,8 +48,11 @@ fn all(book: &mut Book, named: &[String], scratch: &Scratch) {
         book.program("simulate", &mut simulate(), WORLDS);
     }
     if wanted("e2e") {
-        book.runner("end to end", prepared(&mut end_to_end(), folder), TESTS);
+        let mut tests = end_to_end();
+        tests.envs(server.iter().flat_map(Seaweed::environment));
+        book.runner("end to end", prepared(&mut tests, folder), TESTS);
     }
+    drop(server);
     if wanted("demo") {
         book.suite("demo", || demo::run(folder));
     }
@@ -59,7 +62,7 @@ fn all(book: &mut Book, named: &[String], scratch: &Scratch) {
     book.suite("nothing left running", || nothing_left(scratch));
 }
 
-/// A real S3 server, for the store's conformance suite; without one that suite fails by itself.
+/// A real S3 server, for the store's conformance suite and a fleet; without one those fail by themselves.
 fn s3(book: &mut Book) -> Option<Seaweed> {
     let mut server = None;
     book.suite("an S3 server", || {

@@ -7,8 +7,13 @@ use std::process::Command;
 use std::time::Duration;
 
 /// A program, and the package that has it.
-const DEBIAN: [(&str, &str); 4] =
-    [("nginx", "nginx"), ("haproxy", "haproxy"), ("node", "nodejs"), ("python3", "python3")];
+const DEBIAN: [(&str, &str); 5] = [
+    ("nginx", "nginx"),
+    ("haproxy", "haproxy"),
+    ("node", "nodejs"),
+    ("python3", "python3"),
+    ("faketime", "faketime"),
+];
 
 /// For a package list and a few packages over a slow line.
 const INSTALL: Duration = Duration::from_secs(10 * 60);

@@ -60,16 +60,24 @@ impl Reach {
         wanted: &str,
         call: impl AsyncFn(&Client) -> Result<T, CallFailure>,
     ) -> Result<T, Failure> {
-        let mut last = unreachable("the fleet has no instance");
+        let mut last: Option<CallFailure> = None;
         for agent in self.agents().await? {
             match call(&agent).await {
                 Ok(answer) => return Ok(answer),
-                Err(error) if may_ask_another(&error) => last = failure(wanted, &error),
+                Err(error) if may_ask_another(&error) => {
+                    // What an agent says is worth more than that another cannot be reached.
+                    last = last.filter(|said| !was_not_sent(said) && was_not_sent(&error)).or(Some(error));
+                }
                 Err(error) => return Err(failure(wanted, &error)),
             }
         }
-        Err(Failure { wanted: wanted.to_owned(), ..last })
+        let nobody = || Failure { wanted: wanted.to_owned(), ..unreachable("the fleet has no instance") };
+        Err(last.map_or_else(nobody, |error| failure(wanted, &error)))
     }
+}
+
+const fn was_not_sent(error: &CallFailure) -> bool {
+    matches!(error, CallFailure::NotSent { .. })
 }
 
 /// Whether another agent might do better. Every call of the API may be sent twice.
@@ -82,8 +90,12 @@ pub fn may_ask_another(error: &CallFailure) -> bool {
                 StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT
             )
         }
-        CallFailure::NotSent { .. } | CallFailure::Silent { .. } | CallFailure::Unbelieved { .. } => true,
-        CallFailure::Clock { .. } | CallFailure::Unread { .. } | CallFailure::Unfit { .. } => false,
+        // It may be that agent's clock alone that is off; if it is ours, all of them say so.
+        CallFailure::NotSent { .. }
+        | CallFailure::Silent { .. }
+        | CallFailure::Unbelieved { .. }
+        | CallFailure::Clock { .. } => true,
+        CallFailure::Unread { .. } | CallFailure::Unfit { .. } => false,
     }
 }
 

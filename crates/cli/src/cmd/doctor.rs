@@ -7,7 +7,7 @@ use crate::follow::whole;
 use crate::output::paint;
 use crate::reach::Reach;
 use crate::store;
-use everup_core::status::Status;
+use everup_core::status::{Line, Status};
 use everup_core::words;
 use everup_host::settings::Settings;
 use everup_release::catalog;
@@ -108,11 +108,18 @@ fn status(settings: &Settings) -> Result<Status, Failure> {
 fn fleet(status: &Status) -> Result<String, String> {
     let serving = status.instances.iter().filter(|line| line.in_service).count();
     let told = format!("{serving} of {} in service", status.desired);
-    let ill =
-        status.instances.iter().filter_map(|line| Some(format!("{}: {}", line.id, line.problem.as_ref()?)));
+    let ill = status.instances.iter().filter_map(ill);
     let ill: Vec<String> = status.trouble.iter().cloned().chain(ill).collect();
     if ill.is_empty() && serving >= status.desired as usize {
         return Ok(told);
     }
-    Err(format!("{told}; {}", words::list(&ill, 5)))
+    let named = if ill.is_empty() { String::new() } else { format!("; {}", words::list(&ill, 5)) };
+    Err(told + &named)
+}
+
+/// What is wrong with an instance; of one that is merely out of service, what it waits for.
+fn ill(line: &Line) -> Option<String> {
+    let waits = || line.waiting.clone().filter(|_| !line.in_service);
+    let why = line.problem.as_ref().map(ToString::to_string).or_else(waits)?;
+    Some(format!("{}: {why}", line.id))
 }

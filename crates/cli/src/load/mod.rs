@@ -95,6 +95,12 @@ impl Load {
         (tally.total(), tally.failed())
     }
 
+    /// How many requests wait for their answer now.
+    #[must_use]
+    pub fn under_way(&self) -> u64 {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner).under_way
+    }
+
     /// Sends nothing more, waits for the answers that are due, and says what was counted.
     #[must_use]
     pub fn end(mut self) -> Tally {

@@ -49,21 +49,27 @@ impl Kind {
 /// Sends one request that was due at `due`, and counts what becomes of it.
 pub(super) async fn fire(street: Rc<Street>, kind: Kind, serial: u64, due: Instant) {
     let id = format!("{:08x}-{serial}", std::process::id());
-    if kind == Kind::Post {
-        street.count(|tally| tally.posting(&id));
-    }
+    street.count(|tally| {
+        tally.under_way += 1;
+        if kind == Kind::Post {
+            tally.posting(&id);
+        }
+    });
     let deadline = street.plan.deadline;
     let ended = timeout(deadline, answer(&street, kind, &id)).await;
     let took = since(due);
-    street.count(|tally| match ended {
-        Ok(Ok(end)) => {
-            tally.hit(kind.name(), took, matches!(end, End::ByDesign));
-            if kind == Kind::Post {
-                tally.posted(id);
+    street.count(|tally| {
+        tally.under_way -= 1;
+        match ended {
+            Ok(Ok(end)) => {
+                tally.hit(kind.name(), took, matches!(end, End::ByDesign));
+                if kind == Kind::Post {
+                    tally.posted(id);
+                }
             }
+            Ok(Err(reason)) => tally.miss(kind.name(), &reason),
+            Err(_) => tally.miss(kind.name(), &format!("no whole answer within {} s", deadline.as_secs())),
         }
-        Ok(Err(reason)) => tally.miss(kind.name(), &reason),
-        Err(_) => tally.miss(kind.name(), &format!("no whole answer within {} s", deadline.as_secs())),
     });
 }
 

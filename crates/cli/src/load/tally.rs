@@ -19,6 +19,9 @@ pub struct Tally {
     /// Of those, the ones that were answered with 200.
     #[serde(skip)]
     pub answered: BTreeSet<String>,
+    /// Requests that were begun and have not ended.
+    #[serde(skip)]
+    pub under_way: u64,
 }
 
 /// Requests of one kind.

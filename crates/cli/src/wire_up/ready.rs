@@ -43,14 +43,11 @@ pub async fn wait(settings: &Settings) -> Ready {
             answers(&member.address).await;
         }
         let release = wanted(settings).await;
-        let members = match &release {
-            Some(_) => {
-                let limit = settings.deploy.start.as_duration();
-                tokio::time::timeout(limit, fleet.until(all_serve)).await.unwrap_or(members)
-            }
-            None => members,
-        };
-        describe(&members, release)
+        if release.is_some() {
+            // Later than this, the present state is said as it is.
+            let _ = tokio::time::timeout(settings.deploy.start.as_duration(), fleet.until(all_serve)).await;
+        }
+        describe(&fleet.until(|_| true).await, release)
     };
     tokio::select! {
         ready = ready => ready,

@@ -1,6 +1,6 @@
-//! kill -9 of everything, in the middle. Requests that were inside what was killed may fail; no other.
+//! kill -9 of everything, in quiet times and in the middle of a roll; `steps.rs` has each step. Requests that were inside what was killed may fail; no other.
 
-use crate::harness::{Fleet, Program, Setup, Shop};
+use crate::harness::{Fleet, Program, Setup, Shop, until};
 use everup_core::deployment::State;
 use everup_core::ids::InstanceId;
 use rustix::process::Signal;
@@ -26,7 +26,7 @@ fn an_app_in_quiet_times_is_replaced() {
     let victim = other(&fleet);
     let before = fleet.apps()[&victim];
     fleet.kill_app(&victim);
-    crate::harness::until("another app", || (*fleet.apps().get(&victim)? != before).then_some(()));
+    until("another app", || (*fleet.apps().get(&victim)? != before).then_some(()));
     fleet.all_serve(4, "1");
     users.served_but(INSIDE);
 }
@@ -78,43 +78,6 @@ fn an_agent_during_a_roll() {
     running.ended().succeeded();
     users.all_served();
     fleet.all_serve(4, "2");
-}
-
-#[track_caller]
-fn the_coordinator_is_killed_in(state: State, words: &[&str]) {
-    let fleet = fleet(&Setup::default());
-    let users = fleet.users();
-    let running = fleet.begin(words);
-    running.reached(state);
-    fleet.kill_agent(&fleet.coordinator());
-    running.ended().succeeded_somehow();
-    users.all_served();
-    fleet.all_serve(4, "2");
-}
-
-#[test]
-fn the_coordinator_while_it_stages() {
-    the_coordinator_is_killed_in(State::Staging, &["2"]);
-}
-
-#[test]
-fn the_coordinator_while_it_rolls() {
-    the_coordinator_is_killed_in(State::Rolling, &["2"]);
-}
-
-#[test]
-fn the_coordinator_while_it_holds() {
-    the_coordinator_is_killed_in(State::Holding, &["2", "--strategy", "all-at-once"]);
-}
-
-#[test]
-fn the_coordinator_while_it_seals() {
-    the_coordinator_is_killed_in(State::Sealing, &["2", "--strategy", "all-at-once"]);
-}
-
-#[test]
-fn the_coordinator_while_it_starts() {
-    the_coordinator_is_killed_in(State::Starting, &["2", "--strategy", "all-at-once"]);
 }
 
 /// C18: it sleeps for three lease times and wakes in the middle of what another has long finished or taken on.
@@ -176,6 +139,30 @@ fn the_keeper_during_a_roll() {
     fleet.ended(&id).succeeded_somehow();
     users.all_served();
     fleet.all_serve(4, "2");
+}
+
+/// The minder of a migration sees its exit status; without it nobody knows how it ended, and nobody guesses. The
+/// migration itself is not ended, and who decides is asked only when it is over.
+#[test]
+fn the_minder_of_a_migration() {
+    let next = Program::python()
+        .migrating("orders", "echo ran >> \"$SHOP/ran\"; until [ -e \"$SHOP/go\" ]; do sleep 0.02; done");
+    let fleet = Shop::serving(&Setup { instances: 2, ..Setup::default() }, &Program::python(), &next);
+    let users = fleet.users();
+    let running = fleet.begin(&["2"]);
+    running.reached(State::Migrating);
+    let record = running.until("a runner", |record| record.run().is_some());
+    let ran = || std::fs::read_to_string(fleet.path().join("ran")).unwrap_or_default();
+    until("the migration to run", || (!ran().is_empty()).then_some(()));
+    fleet.kill_migrations_minder(&record.run().unwrap().runner);
+    assert_eq!(running.record().unwrap().state, State::Migrating);
+    fleet.write("go", "");
+    let ended = running.ended();
+    assert_eq!((ended.record.state, ended.code), (State::NeedsOperator, 5), "{:#}", ended.document);
+    fleet.everup(&["resume", "--migration=not-applied"]).done();
+    fleet.all_serve(2, "1");
+    users.all_served();
+    assert_eq!(ran(), "ran\n");
 }
 
 #[test]

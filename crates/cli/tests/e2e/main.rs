@@ -6,12 +6,21 @@
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "these are tests, and their helpers")]
 
 mod harness;
+// A proxy that loses answers: the same as before the store's own tests.
+#[path = "../../../cloud/tests/faulty/mod.rs"]
+mod faulty;
 
 mod all_at_once;
 mod broken;
+mod clocks;
 mod deaths;
+mod impostors;
 mod input;
 mod operators;
+mod outage;
 mod programs;
 mod rolling;
 mod scaling;
+mod signatures;
+mod steps;
+mod stores;

@@ -1,7 +1,10 @@
 //! People: two at once, words in the middle, Ctrl-C, and a CLI that is killed.
 
-use crate::harness::{Program, Setup, Shop, until};
+use crate::harness::{Program, Said, Setup, Shop, until};
 use everup_core::deployment::State;
+use everup_web::client::Failure;
+use everup_web::wire::Deploy;
+use std::sync::Barrier;
 
 /// C19: the second is told who, since when, at what; before it has touched anything.
 #[test]
@@ -31,6 +34,86 @@ fn one_request_is_one_deployment() {
         .ended(2)
         .says(&["friday", first.record.id.as_str()]);
     fleet.all_serve(2, "2");
+}
+
+/// C19: not one after the other, but at the same instant, each through a command of its own.
+#[test]
+fn commands_at_the_same_instant() {
+    let fleet = Shop::serving(&Setup::default(), &Program::python(), &Program::python());
+    let users = fleet.users();
+    let start = Barrier::new(5);
+    let said: Vec<Said> = std::thread::scope(|scope| {
+        let deploy = || {
+            start.wait();
+            fleet.everup(&["deploy", "2"])
+        };
+        let all: Vec<_> = (0..5).map(|_| scope.spawn(deploy)).collect();
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    let (ran, refused): (Vec<_>, Vec<_>) = said.into_iter().partition(|said| said.code != 7);
+    assert_eq!(ran.len(), 1, "{ran:#?}");
+    assert!([0, 6].contains(&ran[0].code), "{ran:#?}");
+    let deployments = fleet.deployments();
+    assert_eq!(deployments.len(), 2, "{deployments:?}");
+    for said in refused {
+        said.says(&[deployments.last().unwrap(), "everup status --watch", "everup abort"]);
+    }
+    users.all_served();
+    fleet.all_serve(4, "2");
+}
+
+/// C19: each through another agent, so that only the store's swap is between them.
+#[test]
+fn requests_to_all_agents_at_the_same_instant() {
+    let fleet = Shop::serving(&Setup::default(), &Program::python(), &Program::python());
+    let users = fleet.users();
+    let request =
+        Deploy { version: "2".parse().unwrap(), policy: None, by: "a test".into(), idempotency: None };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for version in ["2", "1", "2"] {
+        let before = fleet.deployments();
+        let request = Deploy { version: version.parse().unwrap(), ..request.clone() };
+        let clients: Vec<_> = fleet.seats().keys().map(|id| fleet.client(id)).collect();
+        let answers = futures_util::future::join_all(clients.iter().map(|client| client.deploy(&request)));
+        let (begun, refused): (Vec<_>, Vec<_>) =
+            runtime.block_on(answers).into_iter().partition(Result::is_ok);
+        assert_eq!((begun.len(), refused.len()), (1, 3), "{begun:#?}, {refused:#?}");
+        let id = begun[0].as_ref().unwrap().deployment.clone();
+        for answer in refused {
+            let Err(Failure::Refused { fault, .. }) = answer else { panic!("{answer:?}") };
+            let current = fault.current.map(|current| current.id);
+            assert_eq!((fault.error.as_str(), current), ("busy", Some(id.clone())), "{}", fault.message);
+        }
+        fleet.ended(id.as_str()).succeeded();
+        assert_eq!(fleet.deployments().len(), before.len() + 1);
+        until("head to be let go", || fleet.head().filter(|head| head.current.is_none()));
+    }
+    users.all_served();
+    fleet.all_serve(4, "2");
+}
+
+#[test]
+fn ctrl_c_detaches_and_abort_goes_back() {
+    let fleet = Shop::serving(&Setup::default(), &Program::python(), &Program::python());
+    let users = fleet.users();
+    let running = fleet.begin(&["2"]);
+    running.done(1);
+    let (said, id) = running.interrupted();
+    let said = said.ended(8).says(&[&id, "goes on", "`everup status --watch` follows it"]);
+    assert!(!said.out.contains("\"ended\""), "{}", said.out);
+    // It goes on: nobody told it to stop.
+    fleet.ended(&id).succeeded();
+    fleet.all_serve(4, "2");
+    let running = fleet.begin(&["1"]);
+    running.done(2);
+    let (said, id) = running.interrupted();
+    said.ended(8);
+    fleet.everup(&["abort"]).done();
+    let ended = fleet.ended(&id);
+    assert!(matches!(ended.record.state, State::Aborted | State::RolledBack), "{:#}", ended.document);
+    assert_eq!(ended.code, 3);
+    users.all_served();
+    fleet.all_serve(4, "2");
 }
 
 /// C19: no lock is left, whoever dies.

@@ -1,4 +1,4 @@
-//! Instances come and go in the middle of a deployment.
+//! Instances come and go in the middle of a deployment; `steps.rs` has each step.
 
 use crate::harness::{Program, Setup, Shop};
 use everup_core::deployment::State;
@@ -23,16 +23,6 @@ fn out_during_a_roll() {
 #[test]
 fn in_during_a_roll() {
     scales(2, &["2"], State::Rolling);
-}
-
-#[test]
-fn out_during_a_hold() {
-    scales(6, &["2", "--strategy", "all-at-once"], State::Holding);
-}
-
-#[test]
-fn in_during_a_start() {
-    scales(3, &["2", "--strategy", "all-at-once"], State::Starting);
 }
 
 #[test]

@@ -84,7 +84,11 @@ impl Planner<'_> {
             let serves = serving.contains(&next);
             let min = self.min();
             if serves && !overlap && serving.len() <= min as usize {
-                return self.wait(WaitingOn::Capacity { serving: serving.len(), min });
+                self.wait(WaitingOn::Capacity { serving: serving.len(), min });
+                if !back {
+                    self.say_who_is_missing();
+                }
+                return;
             }
             let mut limits = self.limits();
             limits.leave = limits.min > 0 || serving.len() > 1 || !serves;
@@ -94,6 +98,17 @@ impl Planner<'_> {
             moving += 1;
             candidates.retain(|id| *id != next);
             self.send(&next, release, limits, back);
+        }
+    }
+
+    /// Who would be the capacity that is waited for, if it answered.
+    fn say_who_is_missing(&mut self) {
+        let moving = self.moving();
+        let silent = self.present().into_iter().filter(|id| !moving.contains(id));
+        let silent = silent.filter_map(|id| self.silent(&id).map(|why| (id, why)));
+        let missing: Vec<_> = self.strangers().into_iter().chain(silent).collect();
+        for (id, why) in missing {
+            self.wait(WaitingOn::Answer(id, why));
         }
     }
 

@@ -112,6 +112,7 @@ impl Failure {
             | Self::Unbelieved { status: StatusCode::UNAUTHORIZED, .. } => {
                 Some("this machine and that agent have different keys: compare their keys.json")
             }
+            Self::Clock { .. } => Some("compare `date` on the two machines; two minutes are allowed"),
             Self::Silent { .. } => {
                 Some("it may have been carried out: look at the status before doing it again")
             }

@@ -2,11 +2,14 @@
 import os
 import pathlib
 import signal
+import subprocess
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 flaw = pathlib.Path("flaw").read_text() if os.path.exists("flaw") else ""
+shop = pathlib.Path(os.environ["SHOP"])
 version = os.environ["EVERUP_VERSION"]
 port = int(os.environ["PORT"])
 
@@ -17,6 +20,10 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/healthz" and flaw == "NeverHealthy":
             return self.say(503, "the database has no table named orders")
+        if self.path == "/healthz" and flaw == "AsksADatabase" and not (shop / "database").exists():
+            return self.say(503, "the database is away")
+        if self.path == "/version" and flaw == "ReadsItsVersion":
+            return self.say(200, (shop / "current").read_text())
         if self.path == "/version":
             return self.say(200, "0.9" if flaw == "WrongVersion" else version)
         self.say(200, f"version {version} of {os.environ['EVERUP_INSTANCE']}")
@@ -37,6 +44,15 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
 
 
+
+
+def leave_a_child():
+    """A process that leaves its parent and its session, and hears no TERM."""
+    child = subprocess.Popen([sys.executable, "app.py", "child"], start_new_session=True)
+    with open(shop / "children", "a") as told:
+        told.write(f"{child.pid}\n")
+
+
 print(f"version {version} starts on port {port}", flush=True)
 if flaw == "ExitsAtOnce":
     raise SystemExit("cannot read the configuration: no such key: payment.url")
@@ -48,4 +64,18 @@ if flaw == "HangsOnStop":
     signal.signal(signal.SIGTERM, lambda *args: print("not now", flush=True))
 else:
     signal.signal(signal.SIGTERM, lambda *args: os._exit(0))
+if sys.argv[1:] == ["child"]:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+elif flaw == "Daemonises":
+    leave_a_child()
+    raise SystemExit(0)
+elif flaw == "LeavesAChild":
+    # It keeps the listening socket.
+    server = Server(("127.0.0.1", port), Handler)
+    if os.fork() == 0:
+        os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        with open(shop / "children", "a") as told:
+            told.write(f"{os.getpid()}\n")
+    server.serve_forever()
 Server(("127.0.0.1", port), Handler).serve_forever()

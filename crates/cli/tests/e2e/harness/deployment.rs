@@ -1,8 +1,9 @@
 //! A deployment that a test follows: by its command, and by the record in the store.
 
-use super::{LOOK, PATIENCE, Shop, until};
+use super::{LOOK, PATIENCE, Said, Shop, until};
 use everup_core::deployment::State;
 use everup_core::record::Record;
+use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -95,6 +96,15 @@ impl<'s> Running<'s> {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         self.id
+    }
+
+    /// Ctrl-C for the command that follows it; the deployment goes on. What the command said, and the deployment's id.
+    #[track_caller]
+    pub(crate) fn interrupted(mut self) -> (Said, String) {
+        super::signal(self.child.id(), Signal::INT);
+        let code = self.child.wait().unwrap().code().unwrap_or(-1);
+        let (out, err) = (self.out.join().unwrap(), self.err.join().unwrap());
+        (Said { code, out, err }, self.id)
     }
 
     /// Waits for its end.

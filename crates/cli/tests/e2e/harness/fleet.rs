@@ -3,16 +3,23 @@
 use super::{Ended, Running, Said, Shop, Users, processes, until};
 use everup_core::head::Head;
 use everup_core::ids::InstanceId;
+use everup_core::instance::Slot;
 use everup_core::status::Status;
 use everup_host::local::ledger::Seat;
 use everup_host::minder::State;
+use everup_web::client::{Client, Http};
+use everup_web::clock::system;
+use everup_web::keyring::Keyring;
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::ops::Deref;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::process::Child;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A fleet that runs; it ends with the test.
@@ -80,6 +87,16 @@ impl Fleet {
         serde_json::from_str(&self.everup(&["status", "--json"]).done().out).unwrap()
     }
 
+    /// Waits until the deployment that runs says that it waits for `what`.
+    #[track_caller]
+    pub(crate) fn waits(&self, what: impl Fn(&str) -> bool) {
+        until("the deployment to wait for it", || {
+            let record = self.status().record?;
+            assert!(!record.state.is_final(), "{}: {}", record.state, record.because);
+            record.waiting.iter().any(|line| what(line)).then_some(())
+        });
+    }
+
     /// What head says.
     pub(crate) fn head(&self) -> Option<Head> {
         serde_json::from_slice(&fs::read(self.state().join("store/local/head.json")).ok()?).ok()
@@ -138,6 +155,16 @@ impl Fleet {
         })
     }
 
+    /// The port of an instance's app in a slot.
+    #[track_caller]
+    pub(crate) fn port(&self, id: &InstanceId, slot: Slot) -> u16 {
+        let block = self.seats()[id].block();
+        match slot {
+            Slot::A => block.app_a().port(),
+            Slot::B => block.app_b().port(),
+        }
+    }
+
     /// The balancer's process.
     #[track_caller]
     pub(crate) fn balancer(&self) -> u32 {
@@ -162,6 +189,19 @@ impl Fleet {
         processes::signal(until("a minder", || self.minder(id)).minder.pid, Signal::KILL);
     }
 
+    /// kill -9 of the minder of the migration that an instance runs.
+    #[track_caller]
+    pub(crate) fn kill_migrations_minder(&self, id: &InstanceId) {
+        let runs = self.state().join("instances").join(id.as_str()).join("runs");
+        let minder = || {
+            let inside = |folder: &Path| fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+            let all = inside(&runs).flat_map(|deployment| inside(&deployment.path()).collect::<Vec<_>>());
+            let mut states = all.filter_map(|run| State::read(&run.path().join("run.json")));
+            states.find(|state| state.ended.is_none())
+        };
+        processes::signal(until("a migration's minder", minder).minder.pid, Signal::KILL);
+    }
+
     /// kill -9 of an instance's app.
     #[track_caller]
     pub(crate) fn kill_app(&self, id: &InstanceId) {
@@ -177,11 +217,30 @@ impl Fleet {
         self.ready();
     }
 
+    /// The same in the middle of a deployment: the new one is there as soon as it can be asked; what it starts with is
+    /// complete only later.
+    #[track_caller]
+    pub(crate) fn replace_keeper_now(&mut self) {
+        self.keeper.kill().unwrap();
+        self.keeper.wait().unwrap();
+        self.keeper = keep(&self.shop);
+        let socket = self.state().join("run/keeper.sock");
+        until("the keeper to be there", || UnixStream::connect(&socket).ok());
+    }
+
     /// Starts it again after `down`.
     #[track_caller]
     pub(crate) fn again(&mut self) {
         self.keeper = keep(&self.shop);
         self.ready();
+    }
+
+    /// A client for an instance's agent, with the fleet's keys.
+    #[track_caller]
+    pub(crate) fn client(&self, id: &InstanceId) -> Client {
+        let keyring = Keyring::open(&self.state().join("keys.json")).unwrap();
+        let address = self.seats()[id].block().api().to_string();
+        Http::new(Arc::new(keyring), system()).client(address, id.as_str())
     }
 
     /// One GET over a connection of its own.
@@ -211,12 +270,28 @@ impl Drop for Fleet {
 }
 
 impl Fleet {
+    /// Every log of everup itself.
+    fn logs(&self) -> impl Iterator<Item = PathBuf> {
+        let inside = |folder: PathBuf| {
+            fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path())
+        };
+        let folders = inside(self.state().join("instances")).chain([self.state().join("run")]);
+        let logs = folders.flat_map(inside).filter(|path| path.extension().is_some_and(|e| e == "log"));
+        logs.chain([self.path().join("keeper.err")])
+    }
+
+    /// The lines of the logs that hold `words`.
+    pub(crate) fn logged(&self, words: &str) -> Vec<String> {
+        let lines = |path: PathBuf| {
+            let text = fs::read_to_string(path).unwrap_or_default();
+            text.lines().filter(|line| line.contains(words)).map(str::to_owned).collect::<Vec<_>>()
+        };
+        self.logs().flat_map(lines).collect()
+    }
+
     /// The last words of everybody, for whoever reads why a test failed.
     fn tell(&self) {
-        let run = self.state().join("run");
-        let logs = fs::read_dir(run).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
-        let logs = logs.filter(|path| path.extension().is_some_and(|ending| ending == "log"));
-        for path in logs.chain([self.path().join("keeper.err")]) {
+        for path in self.logs() {
             let text = fs::read_to_string(&path).unwrap_or_default();
             let lines: Vec<_> = text.lines().collect();
             eprintln!("---- {}", path.display());
@@ -229,7 +304,7 @@ impl Fleet {
 
 fn keep(shop: &Shop) -> Child {
     let log = File::create(shop.path().join("keeper.err")).unwrap();
-    shop.command(&["up"]).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
+    shop.keeper().stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
 }
 
 /// The whole answer, head and body.

@@ -1,17 +1,21 @@
 //! What the tests have in common: a folder with an application, the fleet that runs it, its users.
 
+mod clock;
 mod deployment;
 mod fleet;
 mod processes;
 mod program;
 mod shop;
+mod stranger;
 mod users;
 
+pub(crate) use clock::Clock;
 pub(crate) use deployment::{Ended, Running};
 pub(crate) use fleet::{Fleet, get};
 pub(crate) use processes::signal;
 pub(crate) use program::{Flaw, Program};
 pub(crate) use shop::{Said, Setup, Shop};
+pub(crate) use stranger::Stranger;
 pub(crate) use users::Users;
 
 use std::thread::park_timeout;

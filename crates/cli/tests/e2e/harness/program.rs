@@ -34,6 +34,13 @@ impl Program {
         program
     }
 
+    /// A server that waits in each step of its life for the test's word to go on; `apps/patient.py` says how.
+    pub(crate) fn patient() -> Self {
+        let mut program = Self::of(&format!("exec {} patient.py", python()));
+        program.files.push(("patient.py", include_str!("../apps/patient.py").to_owned()));
+        program
+    }
+
     /// nginx, with its own nginx.conf in the release.
     pub(crate) fn nginx() -> Self {
         // The port and a folder that it may write to are known when it starts: the release is read-only.

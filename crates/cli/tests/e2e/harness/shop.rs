@@ -36,6 +36,8 @@ pub(crate) struct Shop {
     folder: TempDir,
     /// Where the service will listen.
     pub(crate) address: SocketAddr,
+    /// In the environment of the keeper, and of all that it starts.
+    env: Vec<(String, String)>,
 }
 
 /// What a command said.
@@ -53,7 +55,7 @@ impl Shop {
     /// A folder with an everup.toml.
     pub(crate) fn new(setup: &Setup) -> Self {
         let folder = tempfile::Builder::new().prefix("e2e-").tempdir().unwrap();
-        let shop = Self { folder, address: address() };
+        let shop = Self { folder, address: address(), env: Vec::new() };
         shop.write("everup.toml", &settings(setup, &shop));
         shop
     }
@@ -82,6 +84,12 @@ impl Shop {
         self.write("everup.toml", &text.replace(from, to));
     }
 
+    /// Puts lines at the end of everup.toml.
+    pub(crate) fn append(&self, lines: &str) {
+        let text = fs::read_to_string(self.path().join("everup.toml")).unwrap();
+        self.write("everup.toml", &(text + lines));
+    }
+
     /// The binary, in the folder.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_everup"));
@@ -90,11 +98,38 @@ impl Shop {
         command
     }
 
+    /// The binary as the keeper.
+    pub(crate) fn keeper(&self) -> Command {
+        let mut command = self.command(&["up"]);
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Puts a variable into the keeper's environment.
+    pub(crate) fn keeper_env(&mut self, name: &str, value: &str) {
+        self.env.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Runs the binary to its end.
     pub(crate) fn everup(&self, words: &[&str]) -> Said {
-        let output = self.command(words).output().unwrap();
+        Self::run(self.command(words))
+    }
+
+    /// Runs a command to its end.
+    pub(crate) fn run(mut command: Command) -> Said {
+        let output = command.output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Said { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    /// The ids of all deployments that the store knows, the oldest first.
+    pub(crate) fn deployments(&self) -> Vec<String> {
+        let folder = fs::read_dir(self.state().join("store/local/deployments"));
+        let files = folder.into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
+        let names = files.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()));
+        let mut ids: Vec<_> = names.filter(|name| name.starts_with('d')).collect();
+        ids.sort();
+        ids
     }
 
     /// Publishes a program as `version`.

@@ -41,6 +41,11 @@ impl Users {
         until("answers", || (self.load.figures().0 >= before + SAMPLE).then_some(()));
     }
 
+    /// How many of their requests wait for an answer now.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.load.under_way()
+    }
+
     /// They go; not one of their requests failed, and there were some of each kind.
     #[track_caller]
     pub(crate) fn all_served(self) -> Tally {

@@ -1,0 +1,62 @@
+"""A server that waits in each step of its life until the test says that it may go on.
+
+It goes on when $SHOP/go-STEP is there, and says in $SHOP/at-STEP which instances have come to it. The steps are
+`draining` (a request to /last that is inside), `stopping` (TERM has come) and `starting` (nothing listens yet).
+"""
+import os
+import pathlib
+import signal
+import socket
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+shop = pathlib.Path(os.environ["SHOP"])
+version = os.environ["EVERUP_VERSION"]
+instance = os.environ["EVERUP_INSTANCE"]
+
+
+def wait_in(step):
+    with open(shop / f"at-{step}", "a") as told:
+        told.write(instance + "\n")
+    while not (shop / f"go-{step}").exists():
+        time.sleep(0.02)
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        if self.path == "/last":
+            wait_in("draining")
+        body = f"version {version} of {instance}\n".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+class Server(ThreadingHTTPServer):
+    request_queue_size = 128
+    daemon_threads = True
+
+    def server_bind(self):
+        # Nothing that a careful app would do, but some do; so a stranger can share the port.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        super().server_bind()
+
+
+def stop(*args):
+    wait_in("stopping")
+    os._exit(0)
+
+
+wait_in("starting")
+server = Server(("127.0.0.1", int(os.environ["PORT"])), Handler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+signal.signal(signal.SIGTERM, stop)
+while True:
+    signal.pause()

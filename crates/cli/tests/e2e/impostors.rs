@@ -1,0 +1,129 @@
+//! C12: somebody else answers for the new release. Whatever it says of its version, it is not of this start.
+
+use crate::harness::{Fleet, Program, Setup, Shop, Stranger, until};
+use everup_core::deployment::State;
+use everup_core::ids::InstanceId;
+use everup_core::instance::Slot;
+
+const HEALTH: &str = "path = \"/healthz\"\nversion_path = \"/version\"\nfailures = 2";
+
+fn setup() -> Setup {
+    Setup { instances: 3, health: HEALTH, deploy: "start = \"4s\"", ..Setup::default() }
+}
+
+fn first(fleet: &Fleet) -> InstanceId {
+    fleet.seats().into_keys().next().unwrap()
+}
+
+/// A child of the old release has left its session and parent, keeps the listening socket, and does not hear TERM. It
+/// ends with the old release all the same, and so answers for nobody.
+#[test]
+fn a_child_of_the_old_release_that_stays() {
+    let old = Program::app().file("flaw", "LeavesAChild");
+    let fleet = Shop::serving(&setup(), &old, &Program::app());
+    let left = || std::fs::read_to_string(fleet.path().join("children")).unwrap_or_default();
+    let users = fleet.users();
+    fleet.deploy(&["2"]).succeeded();
+    users.all_served();
+    fleet.all_serve(3, "2");
+    let children: Vec<u32> = left().split_whitespace().map(|pid| pid.parse().unwrap()).collect();
+    assert_eq!(children.len(), 3);
+    for pid in children {
+        assert!(everup_host::proc::Identity::of(pid).is_none(), "process {pid} still runs");
+    }
+}
+
+/// Somebody has the new app's port before it is started beside the old one, and says that it is release 2.
+#[test]
+fn a_stranger_has_the_port() {
+    let setup = Setup { deploy: "start = \"4s\"\noverlap = true", ..setup() };
+    let fleet = Shop::serving(&setup, &Program::app(), &Program::app());
+    let users = fleet.users();
+    let before = fleet.apps();
+    let stranger = Stranger::on(&fleet, fleet.port(&first(&fleet), Slot::B), "2");
+    stranger.answers();
+    fleet.deploy(&["2"]).rolled_back().because(&[&stranger.port(), "python3", &stranger.pid()]);
+    fleet.all_serve(3, "1");
+    // Who was not touched was not restarted, nor was the one that never left.
+    assert_eq!(fleet.apps(), before);
+    users.all_served();
+    assert!(!fleet.get("/").contains("stranger"));
+}
+
+/// Somebody takes a share of the new app's port (SO_REUSEPORT) while it starts, and says that it is release 2.
+#[test]
+fn a_stranger_shares_the_port() {
+    let shop = Shop::new(&setup());
+    for version in ["1", "2"] {
+        shop.publish(version, &Program::patient());
+    }
+    shop.write("go-starting", "");
+    shop.write("go-stopping", "");
+    let fleet = shop.up();
+    fleet.deploy(&["1"]).succeeded_somehow();
+    let users = fleet.users();
+    std::fs::remove_file(fleet.path().join("go-starting")).unwrap();
+    std::fs::remove_file(fleet.path().join("at-starting")).unwrap();
+    let running = fleet.begin(&["2"]);
+    let at = fleet.path().join("at-starting");
+    let id: InstanceId = until("a start", || std::fs::read_to_string(&at).ok()?.lines().next()?.parse().ok());
+    let stranger = Stranger::on(&fleet, fleet.port(&id, Slot::A), "2");
+    stranger.answers();
+    fleet.write("go-starting", "");
+    // The old release finds the port taken as well: there is no way back while the stranger has it.
+    let ended = running.ended().because(&[&stranger.port(), "python3", &stranger.pid(), "not of this start"]);
+    assert_eq!((ended.record.state, ended.code), (State::Failed, 4), "{}", ended.record.because);
+    assert!(fleet.status().instances.iter().all(|line| line.id != id || !line.in_service));
+    drop(stranger);
+    fleet.deploy(&["1"]).succeeded();
+    fleet.all_serve(3, "1");
+    users.all_served();
+}
+
+/// It starts a server that leaves it, and ends well at once.
+#[test]
+fn a_release_that_ends_and_leaves_a_server() {
+    let next = Program::app().file("flaw", "Daemonises");
+    let fleet = Shop::serving(&setup(), &Program::app(), &next);
+    let users = fleet.users();
+    fleet.deploy(&["2"]).rolled_back().because(&["exit status 0"]);
+    fleet.all_serve(3, "1");
+    users.all_served();
+    let left = std::fs::read_to_string(fleet.path().join("children")).unwrap();
+    for pid in left.split_whitespace() {
+        assert!(everup_host::proc::Identity::of(pid.parse().unwrap()).is_none(), "process {pid} still runs");
+    }
+}
+
+/// It ends well at once, while the old one beside it answers 200.
+#[test]
+fn a_release_that_ends_beside_the_old_one() {
+    let setup = Setup { deploy: "start = \"4s\"\noverlap = true", ..setup() };
+    let fleet = Shop::serving(&setup, &Program::app(), &Program::app().command("exit 0"));
+    let users = fleet.users();
+    let before = fleet.apps();
+    fleet.deploy(&["2"]).rolled_back().because(&["exit status 0"]);
+    fleet.all_serve(3, "1");
+    assert_eq!(fleet.apps(), before);
+    users.all_served();
+}
+
+/// The old release says the version that stands in a file, and the new one has written 2 there. It runs, and the old one
+/// beside it answers.
+#[test]
+fn a_version_that_is_read_from_a_file() {
+    let old = Program::app().file("flaw", "ReadsItsVersion");
+    let told = "echo 2 > \"$SHOP/current\"; sleep 1; echo 1 > \"$SHOP/current\"; exec sleep 600";
+    let shop = Shop::new(&Setup { deploy: "start = \"4s\"\noverlap = true", ..setup() });
+    shop.publish("1", &old);
+    shop.publish("2", &Program::app().command(told));
+    shop.write("current", "1");
+    let fleet = shop.up();
+    fleet.deploy(&["1"]).succeeded_somehow();
+    let users = fleet.users();
+    let before = fleet.apps();
+    fleet.deploy(&["2"]).rolled_back().because(&["port", "must listen on $PORT"]);
+    fleet.all_serve(3, "1");
+    assert_eq!(fleet.apps(), before);
+    users.all_served();
+}

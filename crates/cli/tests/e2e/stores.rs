@@ -1,0 +1,110 @@
+//! C17: the store carries a write out and its answer is lost. Nobody takes an own write for a rival's, and nothing is
+//! begun or done twice.
+
+use crate::faulty::{Fault, Proxy};
+use crate::harness::{Fleet, Program, Setup, Shop, until};
+use std::fs;
+
+/// A fleet whose store is S3, behind a proxy that loses answers; `None` if there is no server and none is required.
+fn fleet_in_s3(releases: &[(&str, Program)]) -> Option<(Fleet, Proxy)> {
+    let required = std::env::var_os("EVERUP_TEST_REQUIRE").is_some();
+    let endpoint = std::env::var("EVERUP_TEST_S3").ok().filter(|_| cfg!(feature = "s3"));
+    assert!(
+        endpoint.is_some() || !required,
+        "this test needs the feature s3, and a server in EVERUP_TEST_S3"
+    );
+    let Some(endpoint) = endpoint else {
+        eprintln!(
+            "not run: it needs the feature s3 and a server in EVERUP_TEST_S3; `cargo xtask test` has both"
+        );
+        return None;
+    };
+    let proxy = Proxy::before(&endpoint);
+    let bucket = std::env::var("EVERUP_TEST_S3_BUCKET").unwrap_or_else(|_| "everup-test".into());
+    let shop = Shop::new(&Setup { instances: 2, ..Setup::default() });
+    let name = shop.path().file_name().unwrap().to_str().unwrap().to_owned();
+    shop.append(&format!(
+        "[store]\ns3 = \"s3://{bucket}/{name}\"\nendpoint = \"{}\"\nregion = \"us-east-1\"\n",
+        proxy.endpoint()
+    ));
+    for (version, program) in releases {
+        shop.publish(version, program);
+    }
+    let fleet = shop.up();
+    assert!([0, 6].contains(&fleet.everup(&["deploy", "1"]).code));
+    Some((fleet, proxy))
+}
+
+fn deploys(fleet: &Fleet, proxy: &Proxy, version: &str, fault: Fault) {
+    proxy.set(Some(fault));
+    let said = fleet.everup(&["deploy", version]);
+    let met = proxy.met();
+    proxy.set(None);
+    assert!([0, 6].contains(&said.code), "{fault:?}: {}\n{}\n{}", said.code, said.out, said.err);
+    assert!(met > 5, "{fault:?} was met {met} times");
+    fleet.all_serve(2, version);
+}
+
+/// How many deployments the store knows.
+fn begun(fleet: &Fleet) -> usize {
+    let said = fleet.everup(&["history", "--json"]).done();
+    serde_json::from_str::<Vec<serde_json::Value>>(&said.out).unwrap().len()
+}
+
+#[test]
+fn answers_are_lost_in_a_roll() {
+    let releases = [("1", Program::python()), ("2", Program::python())];
+    let Some((fleet, proxy)) = fleet_in_s3(&releases) else { return };
+    let users = fleet.users();
+    deploys(&fleet, &proxy, "2", Fault::AnswerLost);
+    deploys(&fleet, &proxy, "1", Fault::Conflict);
+    deploys(&fleet, &proxy, "2", Fault::Busy);
+    assert_eq!(begun(&fleet), 4);
+    users.all_served();
+}
+
+#[test]
+fn answers_are_lost_all_at_once() {
+    let migration = |id: &str| Program::python().migrating(id, &format!("echo {id} >> \"$SHOP/ran\""));
+    let releases = [("1", Program::python()), ("2", migration("m2")), ("3", migration("m3"))];
+    let Some((fleet, proxy)) = fleet_in_s3(&releases) else { return };
+    let users = fleet.users();
+    deploys(&fleet, &proxy, "2", Fault::Fails);
+    deploys(&fleet, &proxy, "3", Fault::AnswerLost);
+    assert_eq!(begun(&fleet), 3);
+    assert_eq!(fs::read_to_string(fleet.path().join("ran")).unwrap(), "m2\nm3\n");
+    users.all_served();
+}
+
+/// The folder: the agent is killed between the rename that begins a deployment and its answer. The command asks
+/// another, and it is the same deployment.
+#[test]
+fn the_agent_that_begins_dies_before_it_says_so() {
+    let fleet =
+        Shop::serving(&Setup { instances: 3, ..Setup::default() }, &Program::python(), &Program::python());
+    let users = fleet.users();
+    for version in ["2", "1", "2"] {
+        let before = fleet.deployments().len();
+        until("nobody to coordinate", || fleet.head().filter(|head| head.lease.is_none()));
+        let agents: Vec<_> = fleet.seats().into_keys().map(|id| (fleet.agent(&id), id)).collect();
+        let said = std::thread::scope(|scope| {
+            let deploy = scope.spawn(|| fleet.everup(&["deploy", version]));
+            // Without a pause between two looks: what is to be met is short.
+            let holder = loop {
+                let lease = fleet.head().and_then(|head| head.lease);
+                if let Some(lease) = lease {
+                    break lease.holder;
+                }
+                assert!(!deploy.is_finished(), "it ended before it began: {:?}", deploy.join());
+                std::thread::yield_now();
+            };
+            let agent = agents.iter().find(|(_, id)| *id == holder).unwrap().0;
+            crate::harness::signal(agent, rustix::process::Signal::KILL);
+            deploy.join().unwrap()
+        });
+        assert!([0, 6].contains(&said.code), "{}\n{}\n{}", said.code, said.out, said.err);
+        assert_eq!(fleet.deployments().len(), before + 1, "{}", said.err);
+        fleet.all_serve(3, version);
+    }
+    users.all_served();
+}

@@ -1,0 +1,162 @@
+//! A proxy before an S3 server that loses answers: it carries a conditional write out and says nothing, or something
+//! else; or it does not carry it out. Each write meets the fault once: tried again, it goes through.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Error, Read, Result, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+/// What becomes of the first attempt at a conditional write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Carried out; the connection ends before the answer.
+    AnswerLost,
+    /// Carried out, and answered 500.
+    Fails,
+    /// Not carried out: 409, as S3 answers when two writes meet.
+    Conflict,
+    /// Not carried out: 503.
+    Busy,
+}
+
+impl Fault {
+    const fn is_carried_out(self) -> bool {
+        matches!(self, Self::AnswerLost | Self::Fails)
+    }
+
+    /// What the client gets; nothing if its connection is to end.
+    const fn answer(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::AnswerLost => None,
+            Self::Fails => Some(("500 Internal Server Error", "InternalError")),
+            Self::Conflict => Some(("409 Conflict", "ConditionalRequestConflict")),
+            Self::Busy => Some(("503 Service Unavailable", "SlowDown")),
+        }
+    }
+}
+
+/// The proxy. Its thread lives as long as the process.
+#[derive(Debug, Clone)]
+pub(crate) struct Proxy {
+    address: SocketAddr,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    fault: Option<Fault>,
+    /// Path and precondition of each write that met the fault.
+    met: BTreeSet<String>,
+}
+
+/// A request's head and body as they came.
+struct Request {
+    head: Vec<String>,
+    body: Vec<u8>,
+}
+
+impl Proxy {
+    /// Before the server at `endpoint`, `http://host:port`.
+    pub(crate) fn before(endpoint: &str) -> Self {
+        let server: SocketAddr = endpoint.trim_start_matches("http://").parse().expect("an address");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let proxy = Self { address: listener.local_addr().expect("its port"), state: Arc::default() };
+        let accepting = proxy.clone();
+        std::thread::spawn(move || {
+            for client in listener.incoming().filter_map(Result::ok) {
+                let one = accepting.clone();
+                // A client that hangs up is what these tests are about.
+                std::thread::spawn(move || one.serve(client, server).ok());
+            }
+        });
+        proxy
+    }
+
+    /// Its own address.
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// From now on writes meet this fault, each once.
+    pub(crate) fn set(&self, fault: Option<Fault>) {
+        *self.state() = State { fault, met: BTreeSet::new() };
+    }
+
+    /// How many writes met the fault.
+    pub(crate) fn met(&self) -> usize {
+        self.state().met.len()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nobody panics here")
+    }
+
+    fn serve(&self, mut client: TcpStream, server: SocketAddr) -> Result<()> {
+        client.set_read_timeout(Some(Duration::from_secs(30)))?;
+        let request = Request::read(&client)?;
+        let fault = self.fault_of(&request);
+        let carried_out = fault.is_none_or(Fault::is_carried_out);
+        let answer = if carried_out { request.forward(server)? } else { Vec::new() };
+        match fault.map(Fault::answer) {
+            None => client.write_all(&answer),
+            Some(None) => Ok(()),
+            Some(Some((status, code))) => {
+                let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code></Error>");
+                let length = body.len();
+                write!(
+                    client,
+                    "HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nContent-Length: {length}\r\n\
+                     Connection: close\r\n\r\n{body}"
+                )
+            }
+        }
+    }
+
+    /// The fault, if `request` is a conditional write that has not met it.
+    fn fault_of(&self, request: &Request) -> Option<Fault> {
+        let condition = request.field("if-match").or_else(|| request.field("if-none-match"))?;
+        let mut state = self.state();
+        let fault = state.fault.filter(|_| request.head[0].starts_with("PUT "))?;
+        state.met.insert(format!("{} {condition}", request.head[0])).then_some(fault)
+    }
+}
+
+impl Request {
+    fn read(client: &TcpStream) -> Result<Self> {
+        let mut from = BufReader::new(client);
+        let mut request = Self { head: Vec::new(), body: Vec::new() };
+        loop {
+            let mut line = String::new();
+            if from.read_line(&mut line)? == 0 {
+                return Err(Error::other("the client hung up"));
+            }
+            match line.trim_end() {
+                "" => break,
+                line => request.head.push(line.to_owned()),
+            }
+        }
+        let length = request.field("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
+        request.body = vec![0; length];
+        from.read_exact(&mut request.body)?;
+        Ok(request)
+    }
+
+    fn field(&self, name: &str) -> Option<&str> {
+        let fields = self.head.iter().skip(1).filter_map(|line| line.split_once(':'));
+        fields.filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).next()
+    }
+
+    /// The server's whole answer. The head goes on as it was signed.
+    fn forward(&self, server: SocketAddr) -> Result<Vec<u8>> {
+        let mut stream = TcpStream::connect(server)?;
+        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        let kept = self.head.iter().filter(|line| !line.to_ascii_lowercase().starts_with("connection:"));
+        let head = kept.fold(String::new(), |text, line| text + line + "\r\n") + "Connection: close\r\n\r\n";
+        stream.write_all(head.as_bytes())?;
+        stream.write_all(&self.body)?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        Ok(answer)
+    }
+}
