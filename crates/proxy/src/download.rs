@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Why an answer is cut; the client sees its connection (or stream) end before the answer does.
 #[derive(Debug, thiserror::Error)]
@@ -76,14 +76,15 @@ impl Carried {
     /// The answer is complete: the connection is kept unless the request is still on its way.
     fn complete(self) {
         let Self { flight, connection, record, pool, upload, announced } = self;
-        record.finish(Outcome::Answered);
+        let now = Instant::now();
+        record.finish_at(now, Outcome::Answered);
         if upload.ended() {
-            pool.put(connection, announced);
+            pool.put(connection, announced, now);
         } else {
             // The app has answered without the whole request: what is left of it is of no use to anybody.
             connection.task.abort();
         }
-        drop(flight);
+        flight.leaves(now);
     }
 
     fn at_deadline(self) -> Option<CutShort> {

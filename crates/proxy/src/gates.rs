@@ -11,6 +11,7 @@ use everup_core::time::{Millis, Mono};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -47,6 +48,25 @@ pub(crate) enum Draining {
 #[error("there is no slot for instance {0}; add it first")]
 pub(crate) struct NoSlot(pub(crate) InstanceId);
 
+/// The hash of a ticket is its number: they are counted up by the gates, and nobody else chooses them.
+#[derive(Debug, Default)]
+struct Number(u64);
+
+impl Hasher for Number {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // The map takes the uppermost bits for itself.
+        self.0 = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
 type Verdict = Result<Flight, Refusal>;
 
 /// All gates of this proxy.
@@ -55,7 +75,7 @@ pub(crate) struct Gates {
     machine: RefCell<Balancer>,
     named: RefCell<BTreeMap<InstanceId, Named>>,
     waiting: RefCell<HashMap<Ticket, oneshot::Sender<Verdict>>>,
-    inside: RefCell<HashMap<Ticket, Rc<Inside>>>,
+    inside: RefCell<HashMap<Ticket, Rc<Inside>, BuildHasherDefault<Number>>>,
     seq: Cell<u64>,
     changed: Notify,
     due: Notify,
@@ -94,15 +114,19 @@ impl Gates {
     }
 
     fn now(&self) -> Mono {
-        Mono(Millis::from(self.start.elapsed()).0)
+        self.at(Instant::now())
+    }
+
+    fn at(&self, at: Instant) -> Mono {
+        Mono(Millis::from(at.saturating_duration_since(self.start)).0)
     }
 
     // What requests do.
 
-    /// A request of `bytes` in memory has come.
-    pub(crate) fn arrive(self: &Rc<Self>, bytes: u64) -> Entry {
-        let arrival = self.machine.borrow_mut().arrive(self.now(), bytes);
-        self.entry(arrival)
+    /// A request of `bytes` in memory came at `now`.
+    pub(crate) fn arrive(self: &Rc<Self>, now: Instant, bytes: u64) -> Entry {
+        let arrival = self.machine.borrow_mut().arrive(self.at(now), bytes);
+        self.entry(now, arrival)
     }
 
     /// `flight` could not be begun: nobody listens there. Nothing was sent, so another gate may take it.
@@ -110,14 +134,14 @@ impl Gates {
         let Some(pass) = flight.give_up() else { return Entry::Unreachable };
         self.inside.borrow_mut().remove(&pass.ticket);
         let arrival = self.machine.borrow_mut().unreachable(self.now(), pass, tried, bytes);
-        let entry = self.entry(arrival);
+        let entry = self.entry(Instant::now(), arrival);
         self.settle();
         entry
     }
 
-    fn entry(self: &Rc<Self>, arrival: Arrival) -> Entry {
+    fn entry(self: &Rc<Self>, now: Instant, arrival: Arrival) -> Entry {
         match arrival {
-            Arrival::Pass(pass) => Entry::In(Flight::new(Rc::clone(self), pass)),
+            Arrival::Pass(pass) => Entry::In(Flight::new(Rc::clone(self), pass, now)),
             Arrival::Refuse(refusal) => Entry::Refused(refusal),
             Arrival::Unreachable => Entry::Unreachable,
             Arrival::Wait(ticket) => {
@@ -133,13 +157,10 @@ impl Gates {
         self.inside.borrow_mut().insert(ticket, inside);
     }
 
-    pub(crate) fn out(self: &Rc<Self>, ticket: Ticket, pass: Option<Pass>) {
-        // A request that gave its place up may be inside again under the same ticket.
-        if let Some(pass) = pass {
-            self.inside.borrow_mut().remove(&ticket);
-            self.machine.borrow_mut().answered(self.now(), pass);
-            self.settle();
-        }
+    pub(crate) fn out(self: &Rc<Self>, now: Instant, pass: Pass) {
+        self.inside.borrow_mut().remove(&pass.ticket);
+        self.machine.borrow_mut().answered(self.at(now), pass);
+        self.settle();
     }
 
     pub(crate) fn streaming(self: &Rc<Self>, pass: &mut Pass) {
@@ -202,7 +223,7 @@ impl Gates {
         match event {
             Event::LetGo(pass, _) => {
                 let ticket = pass.ticket;
-                self.tell(ticket, Ok(Flight::new(Rc::clone(self), pass)));
+                self.tell(ticket, Ok(Flight::new(Rc::clone(self), pass, Instant::now())));
             }
             Event::Expired(ticket, refusal) => self.tell(ticket, Err(refusal)),
             Event::Lapsed(_) => self.change(),
@@ -266,12 +287,17 @@ impl Gates {
         }
     }
 
+    /// Nobody waits longer than `limit` for the beginning of an answer.
+    pub(crate) fn give_up_overdue(&self, now: Instant, limit: Duration) {
+        self.inside.borrow().values().for_each(|inside| inside.give_up_overdue(now, limit));
+    }
+
     fn force(self: &Rc<Self>, slot: SlotKey, inside: &Rc<Inside>) {
         if let Some(pass) = inside.force() {
             if inside.notes_end() {
                 self.ended(slot, Ending::Cut);
             }
-            self.out(pass.ticket, Some(pass));
+            self.out(Instant::now(), pass);
         }
     }
 

@@ -98,13 +98,14 @@ async fn enter(proxy: &Proxy, record: &mut Record, bytes: u64, upload: &mut Uplo
     if proxy.config.role == Role::Proxy && !proxy.gates.all(Passing::Open) {
         record.is_late();
     }
-    match proxy.gates.arrive(bytes) {
+    match proxy.gates.arrive(record.began(), bytes) {
         Entry::In(flight) => Waited::In(flight),
         Entry::Refused(refusal) => Waited::Refused(refusal),
         Entry::Unreachable => Waited::Unreachable,
         Entry::Waits(waiter) => {
             record.waits();
-            let waited = hold::wait(waiter, upload, reads).await;
+            // In a box, as all that is rare: what a request's future has room for is moved with each request.
+            let waited = Box::pin(hold::wait(waiter, upload, reads)).await;
             if !matches!(waited, Waited::Left) {
                 record.passes();
             }
@@ -127,7 +128,7 @@ fn outgoing(
     let (mut uri, mut map) = (parts.uri, parts.headers);
     headers::strip_hop(&mut map);
     headers::to_origin(&mut uri, &mut map);
-    headers::set_forwarded(&mut map, client.peer, &proxy.config);
+    headers::set_forwarded(&mut map, &client.peer, &proxy.config);
     headers::frame(&mut map, length, has_body);
     if let Some(upgrade) = upgrade {
         headers::set_upgrade(&mut map, upgrade.protocol.clone());

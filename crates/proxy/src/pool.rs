@@ -72,18 +72,17 @@ impl Pool {
     }
 
     /// The one that was used last; for a request that may not be sent twice only if that was just now.
-    pub(crate) fn take(&self, way: Way, repeatable: bool) -> Option<Connection> {
+    pub(crate) fn take(&self, way: Way, repeatable: bool, now: Instant) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
         let idle = idle.get_mut(&way.slot)?;
-        let now = Instant::now();
         idle.retain(|i| i.connection.way == way && i.until > now && !i.connection.sender.is_closed());
-        idle.pop_if(|i| repeatable || now.duration_since(i.since) < FRESH).map(|i| i.connection)
+        idle.pop_if(|i| repeatable || now.saturating_duration_since(i.since) < FRESH).map(|i| i.connection)
     }
 
     /// Keeps a connection whose answer is complete. The app may have said for how long it does, too.
-    pub(crate) fn put(self: &Rc<Self>, connection: Connection, announced: Option<Duration>) {
+    pub(crate) fn put(self: &Rc<Self>, connection: Connection, announced: Option<Duration>, now: Instant) {
         if connection.sender.is_ready() {
-            return self.keep(connection, announced);
+            return self.keep(connection, announced, now);
         }
         if connection.sender.is_closed() {
             return;
@@ -93,13 +92,12 @@ impl Pool {
         tokio::task::spawn_local(async move {
             let mut connection = connection;
             if connection.sender.ready().await.is_ok() {
-                pool.keep(connection, announced);
+                pool.keep(connection, announced, Instant::now());
             }
         });
     }
 
-    fn keep(&self, connection: Connection, announced: Option<Duration>) {
-        let since = Instant::now();
+    fn keep(&self, connection: Connection, announced: Option<Duration>, since: Instant) {
         let lasts = announced.map_or(self.lasts, |told| self.lasts.min(with_margin(told)));
         let mut idle = self.idle.borrow_mut();
         let idle = idle.entry(connection.way.slot).or_default();

@@ -4,7 +4,7 @@
 //! used before, and not a byte of an answer: GET, HEAD and OPTIONS without a body, once, over a fresh connection.
 //! Everything else is sent once.
 
-use crate::flight::{Ending, Flight};
+use crate::flight::{Ending, Flight, GivenUp};
 use crate::gates::Entry;
 use crate::headers::is_repeatable;
 use crate::own::Fault;
@@ -16,7 +16,6 @@ use hyper::body::{Body, Incoming};
 use hyper::client::conn::TrySendError;
 use hyper::{Request, Response};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
 
 /// A request that has its answer's head.
 pub(crate) struct Sent {
@@ -69,7 +68,7 @@ pub(crate) async fn send(
         let mut connection;
         (flight, connection) = reach(proxy, flight, pooled.take(), bytes).await?;
         let copy = (repeatable && connection.used).then(|| copy(&request));
-        match attempt(proxy, &flight, &mut connection, request, &upload).await {
+        match attempt(&flight, &mut connection, request, &upload).await {
             Attempt::Answered(response) => return Ok(Sent { response, flight, connection, upload }),
             Attempt::Unsent(again) => request = *again,
             Attempt::Silent => request = copy.ok_or(Fault::Unknown)?,
@@ -100,10 +99,12 @@ async fn reach(
     let mut tried: Vec<SlotKey> = Vec::new();
     loop {
         let way = flight.way();
-        if let Some(connection) = pooled.and_then(|repeatable| proxy.pool.take(way, repeatable)) {
+        if let Some(connection) =
+            pooled.and_then(|repeatable| proxy.pool.take(way, repeatable, flight.since()))
+        {
             return Ok((flight, connection));
         }
-        match proxy.pool.connect(way).await {
+        match Box::pin(proxy.pool.connect(way)).await {
             Ok(connection) => {
                 flight.reached();
                 return Ok((flight, connection));
@@ -135,23 +136,26 @@ async fn elsewhere(
 }
 
 async fn attempt(
-    proxy: &Proxy,
     flight: &Flight,
     connection: &mut Connection,
     request: Request<Upload>,
-    upload: &Progress,
+    upload: &Rc<Progress>,
 ) -> Attempt {
     let before = connection.traffic.read();
+    flight.awaits(upload);
     let fault = tokio::select! {
         biased;
         answer = connection.sender.try_send_request(request) => {
+            flight.is_answered();
             return answer.map_or_else(|e| judge(e, connection, before, upload), Attempt::Answered);
         }
-        () = flight.asked() => {
-            flight.ended(Ending::Cut);
-            Fault::Drained
-        }
-        () = overdue(proxy.config.answer.as_duration(), upload) => Fault::TimedOut,
+        why = flight.given_up() => match why {
+            GivenUp::Overdue => Fault::TimedOut,
+            GivenUp::Drained => {
+                flight.ended(Ending::Cut);
+                Fault::Drained
+            }
+        },
     };
     connection.task.abort();
     Attempt::Failed(fault.into())
@@ -175,17 +179,5 @@ fn judge(
         Attempt::Silent
     } else {
         Attempt::Failed(Fault::BadAnswer.into())
-    }
-}
-
-/// Ends when the app has been asked, and has had the whole request or the last piece that came of it, for so long.
-async fn overdue(limit: Duration, upload: &Progress) {
-    let mut from = Instant::now();
-    loop {
-        tokio::time::sleep_until((from + limit).into()).await;
-        match upload.last() {
-            Some(later) if later > from => from = later,
-            _ => return,
-        }
     }
 }

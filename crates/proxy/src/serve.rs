@@ -119,10 +119,11 @@ fn keep_alive(stream: &TcpStream) -> io::Result<()> {
 /// hyper's graceful shutdown is never used here: it closes an idle connection at once, and the request that is on
 /// its way meets a reset. Each answer's `Connection: close` ends it instead.
 async fn serve_http1(proxy: &Rc<Proxy>, stream: Counted, client: Rc<Client>) -> hyper::Result<()> {
+    client.ends_when_idle(stream.traffic());
     let service = service_fn(|request| handle(Rc::clone(proxy), Rc::clone(&client), request));
     http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(proxy.config.client_idle.as_duration())
+        // `overdue` closes those that are idle.
+        .header_read_timeout(None)
         .max_header_size(proxy.config.head_bytes as usize)
         .serve_connection(stream.hyper(), service)
         .with_upgrades()
