@@ -1,5 +1,6 @@
 //! One request, from its arrival to the head of its answer.
 
+use crate::check;
 use crate::clients::{Busy, Client};
 use crate::config::Role;
 use crate::download::{Answer, Carried, Download};
@@ -34,6 +35,8 @@ pub(crate) async fn handle(
     let version = request.version();
     let mut response = if proxy.config.health_paths.iter().any(|path| path == request.uri().path()) {
         own::healthy()
+    } else if request.uri().path() == check::WELL {
+        own::well(proxy.gates.is_well())
     } else if request.method() == Method::CONNECT {
         own::fault(Fault::NotAProxy)
     } else {

@@ -8,6 +8,7 @@
 //! idle client connection is never closed first; the listening socket outlives every process that serves it; what
 //! ends by design, what failed and what nobody knows are counted apart.
 
+mod check;
 mod clients;
 mod config;
 pub mod control;
@@ -33,5 +34,5 @@ mod tunnel;
 mod upload;
 mod websocket;
 
-pub use config::{Config, Role};
+pub use config::{Ask, Check, Config, Role};
 pub use run::{Places, RunError, run};

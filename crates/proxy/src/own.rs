@@ -82,6 +82,11 @@ pub(crate) fn healthy() -> Response<Answer> {
     text(StatusCode::OK, Bytes::from_static(b"ok\n"))
 }
 
+/// The health of what is behind it, as far as it knows.
+pub(crate) fn well(is: bool) -> Response<Answer> {
+    if is { healthy() } else { ours(StatusCode::SERVICE_UNAVAILABLE, "ill", "no app here is well") }
+}
+
 fn ours(status: StatusCode, reason: &'static str, sentence: &str) -> Response<Answer> {
     let mut response = text(status, Bytes::from(format!("{status}: {sentence}\n")));
     response.headers_mut().insert(EVERUP_ERROR, HeaderValue::from_static(reason));

@@ -3,6 +3,7 @@
 
 mod app;
 mod balance;
+mod check;
 mod client;
 mod control;
 mod crowd;

@@ -1,20 +1,23 @@
 //! The pure balancer of `everup_core::gate`, given a clock, wakers and names.
 
+mod number;
+mod orders;
+mod waiter;
+
+pub(crate) use waiter::Waiter;
+
+use crate::control::Behind;
 use crate::flight::{Ending, Flight, Inside};
 use crate::state::{KeptSlot, State};
-use everup_core::gate::machine::{
-    Arrival, Balancer, Event, HoldRefused, Kept, NoUpstream, Pass, Refusal, SlotKey, Ticket,
-};
-use everup_core::gate::{Counts, Drain, Drained, Hold, HoldLimits, NotHolding, Passing, Upstream};
+use everup_core::gate::machine::{Arrival, Balancer, Event, Pass, Refusal, SlotKey, Ticket};
+use everup_core::gate::{Counts, Drained, HoldLimits, Passing, Upstream};
 use everup_core::ids::{HoldId, InstanceId, Zone};
 use everup_core::time::{Millis, Mono};
+use number::Number;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
-use std::future::Future;
-use std::hash::{BuildHasherDefault, Hasher};
-use std::pin::Pin;
+use std::hash::BuildHasherDefault;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 
@@ -29,6 +32,7 @@ const SPREAD: Duration = Duration::from_millis(500);
 pub(crate) struct Named {
     pub(crate) key: SlotKey,
     pub(crate) zone: Zone,
+    pub(crate) behind: Behind,
     drain: Draining,
 }
 
@@ -48,24 +52,9 @@ pub(crate) enum Draining {
 #[error("there is no slot for instance {0}; add it first")]
 pub(crate) struct NoSlot(pub(crate) InstanceId);
 
-/// The hash of a ticket is its number: they are counted up by the gates, and nobody else chooses them.
-#[derive(Debug, Default)]
-struct Number(u64);
-
-impl Hasher for Number {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        // The map takes the uppermost bits for itself.
-        self.0 = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-}
+/// The slot was removed.
+#[derive(Debug)]
+pub(crate) struct Gone;
 
 type Verdict = Result<Flight, Refusal>;
 
@@ -108,7 +97,7 @@ impl Gates {
             start: Instant::now(),
         });
         for slot in kept.slots {
-            gates.add(&slot.id, slot.zone, &slot.gate);
+            gates.add(&slot.id, slot.zone, slot.behind, &slot.gate);
         }
         gates
     }
@@ -301,96 +290,6 @@ impl Gates {
         }
     }
 
-    // What orders do.
-
-    /// Adds a slot unless it is there; whether it was added.
-    pub(crate) fn add(self: &Rc<Self>, id: &InstanceId, zone: Zone, kept: &Kept) -> bool {
-        if self.named.borrow().contains_key(id) {
-            return false;
-        }
-        let key = self.machine.borrow_mut().add(self.now(), kept);
-        let drain = Draining::Done(Drained::default());
-        self.named.borrow_mut().insert(id.clone(), Named { key, zone, drain });
-        self.settle_orders();
-        true
-    }
-
-    /// Removes a slot; the key that it had.
-    pub(crate) fn remove(self: &Rc<Self>, id: &InstanceId) -> Option<SlotKey> {
-        let named = self.named.borrow_mut().remove(id)?;
-        self.machine.borrow_mut().remove(self.now(), named.key);
-        self.settle_orders();
-        Some(named.key)
-    }
-
-    pub(crate) fn balance(self: &Rc<Self>, id: &InstanceId, on: bool) -> Result<(), NoSlot> {
-        let key = self.key(id)?;
-        self.machine.borrow_mut().balance(self.now(), key, on);
-        self.settle_orders();
-        Ok(())
-    }
-
-    pub(crate) fn hold(
-        self: &Rc<Self>,
-        id: &InstanceId,
-        hold: &Hold,
-    ) -> Result<Result<(), HoldRefused>, NoSlot> {
-        let key = self.key(id)?;
-        let renewed = self.machine.borrow().hold_id(key) == Some(&hold.id);
-        let held = self.machine.borrow_mut().hold(self.now(), key, hold);
-        self.settle_orders();
-        if held.is_ok() && !renewed {
-            self.end_streams(key, hold.id.clone());
-        }
-        Ok(held)
-    }
-
-    pub(crate) fn seal(
-        self: &Rc<Self>,
-        id: &InstanceId,
-        hold: Option<&HoldId>,
-    ) -> Result<Result<(), NotHolding>, NoSlot> {
-        let key = self.key(id)?;
-        let sealed = self.machine.borrow_mut().seal(self.now(), key, hold);
-        self.settle_orders();
-        Ok(sealed)
-    }
-
-    pub(crate) fn drain(self: &Rc<Self>, id: &InstanceId, drain: &Drain) -> Result<SlotKey, NoSlot> {
-        let key = {
-            let mut named = self.named.borrow_mut();
-            let named = named.get_mut(id).ok_or_else(|| NoSlot(id.clone()))?;
-            if !matches!(named.drain, Draining::Running(_)) {
-                named.drain = Draining::Running(Drained::default());
-            }
-            named.key
-        };
-        self.machine.borrow_mut().drain(self.now(), key, drain);
-        self.settle_orders();
-        Ok(key)
-    }
-
-    /// Switches; the key, when that changed where the gate sends.
-    pub(crate) fn switch(self: &Rc<Self>, id: &InstanceId, to: &Upstream) -> Result<SlotKey, NoSlot> {
-        let key = self.key(id)?;
-        self.machine.borrow_mut().switch(key, to);
-        self.settle_orders();
-        Ok(key)
-    }
-
-    pub(crate) fn release(self: &Rc<Self>, id: &InstanceId) -> Result<Result<(), NoUpstream>, NoSlot> {
-        let key = self.key(id)?;
-        let released = self.machine.borrow_mut().release(self.now(), key);
-        self.settle_orders();
-        Ok(released)
-    }
-
-    fn settle_orders(self: &Rc<Self>) {
-        self.settle();
-        self.change();
-        self.due.notify_one();
-    }
-
     fn change(&self) {
         self.seq.set(self.seq.get() + 1);
         self.changed.notify_waiters();
@@ -423,6 +322,28 @@ impl Gates {
         self.machine.borrow().upstream(slot).cloned()
     }
 
+    /// What is to be asked how it is: where an open gate that the balancer chooses sends.
+    pub(crate) fn serving(&self, slot: SlotKey) -> Result<Option<Upstream>, Gone> {
+        let machine = self.machine.borrow();
+        let open = machine.counts(slot).ok_or(Gone)?.passing == Passing::Open && machine.balanced(slot);
+        Ok(machine.upstream(slot).filter(|_| open).cloned())
+    }
+
+    /// Whether active checks say so, or there was none.
+    pub(crate) fn is_healthy(&self, slot: SlotKey) -> bool {
+        self.machine.borrow().healthy(slot)
+    }
+
+    /// Whether an app is there for requests, or will be soon: one that is well, or requests are held on purpose.
+    pub(crate) fn is_well(&self) -> bool {
+        self.each(|_, named, machine| match machine.counts(named.key)?.passing {
+            Passing::Shut => None,
+            Passing::Open => Some(machine.healthy(named.key)),
+            Passing::Draining | Passing::Held | Passing::Sealed => Some(true),
+        })
+        .contains(&Some(true))
+    }
+
     pub(crate) fn idle(&self, id: &InstanceId) -> Result<bool, NoSlot> {
         let key = self.key(id)?;
         Ok(self.machine.borrow().idle(key))
@@ -449,7 +370,7 @@ impl Gates {
     pub(crate) fn state(&self) -> State {
         let kept = self.each(|id, named, machine| {
             let gate = machine.kept(named.key)?;
-            Some(KeptSlot { id: id.clone(), zone: named.zone.clone(), gate })
+            Some(KeptSlot { id: id.clone(), zone: named.zone.clone(), behind: named.behind, gate })
         });
         State::new(kept.into_iter().flatten().collect())
     }
@@ -474,35 +395,5 @@ async fn ask_one_by_one(streams: &[Rc<Inside>]) {
     for stream in streams {
         stream.ask();
         tokio::time::sleep(pause).await;
-    }
-}
-
-/// A request that waits. Dropped, it has left.
-pub(crate) struct Waiter {
-    gates: Rc<Gates>,
-    ticket: Ticket,
-    told: oneshot::Receiver<Verdict>,
-}
-
-impl Waiter {
-    /// Charges `bytes` more to it; false when the queue's memory is full.
-    pub(crate) fn grow(&self, bytes: u64) -> bool {
-        self.gates.machine.borrow_mut().grow(self.ticket, bytes)
-    }
-}
-
-impl Future for Waiter {
-    type Output = Verdict;
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Verdict> {
-        Pin::new(&mut self.told)
-            .poll(cx)
-            .map(|told| told.expect("the gates tell every waiter before they forget it"))
-    }
-}
-
-impl Drop for Waiter {
-    fn drop(&mut self) {
-        self.gates.waiting.borrow_mut().remove(&self.ticket);
-        self.gates.machine.borrow_mut().left(self.ticket);
     }
 }
