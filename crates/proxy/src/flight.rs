@@ -111,7 +111,8 @@ impl Flight {
         let ticket = pass.ticket;
         let address =
             gates.upstream(pass.slot).map(|u| u.address).expect("a gate that passes has an upstream");
-        let way = Way { slot: pass.slot, epoch: pass.epoch(), address };
+        let behind = gates.behind(pass.slot);
+        let way = Way { slot: pass.slot, epoch: pass.epoch(), address, behind };
         let inside = Rc::new(Inside {
             pass: RefCell::new(Some(pass)),
             stream: Cell::new(false),

@@ -3,6 +3,7 @@
 use crate::check;
 use crate::clients::{Busy, Client};
 use crate::config::Role;
+use crate::control::Behind;
 use crate::download::{Answer, Carried, Download};
 use crate::flight::Flight;
 use crate::gates::Entry;
@@ -65,12 +66,12 @@ async fn pass(proxy: &Rc<Proxy>, client: &Rc<Client>, mut request: Request<Incom
         .map(|protocol| Upgrade { protocol, client: hyper::upgrade::on(&mut request) });
     let (parts, body) = request.into_parts();
     let bytes = headers::size(&parts.uri, &parts.headers);
-    let mut upload = Upload::new(body, proxy.config.body_bytes);
+    let upload = Upload::new(body, proxy.config.body_bytes);
     if is_too_large(proxy, &parts.headers) {
         return failed(record, Fault::TooLarge);
     }
     let reads = !expects(&parts.headers, &upload);
-    let flight = match enter(proxy, &mut record, bytes, &mut upload, reads).await {
+    let flight = match enter(proxy, &mut record, bytes, &upload, reads).await {
         Waited::In(flight) => flight,
         Waited::Refused(refusal) => return refused(record, refusal),
         Waited::Unreachable => return failed(record, Fault::Unreachable),
@@ -97,7 +98,7 @@ fn is_too_large(proxy: &Proxy, headers: &HeaderMap) -> bool {
 }
 
 /// Through the gates, at once or after a wait.
-async fn enter(proxy: &Proxy, record: &mut Record, bytes: u64, upload: &mut Upload, reads: bool) -> Waited {
+async fn enter(proxy: &Proxy, record: &mut Record, bytes: u64, upload: &Upload, reads: bool) -> Waited {
     if proxy.config.role == Role::Proxy && !proxy.gates.all(Passing::Open) {
         record.is_late();
     }
@@ -122,7 +123,7 @@ fn outgoing(
     proxy: &Proxy,
     client: &Client,
     parts: Parts,
-    mut upload: Upload,
+    upload: Upload,
     upgrade: Option<&Upgrade>,
 ) -> Request<Upload> {
     let permission = expects(&parts.headers, &upload).then(|| upload.wait_for_permission());
@@ -166,6 +167,10 @@ fn answer(
     let (mut parts, body) = response.into_parts();
     let announced = headers::announced_keep_alive(&parts.headers);
     headers::strip_hop(&mut parts.headers);
+    if connection.way.behind == Behind::App {
+        // It says that an answer is ours.
+        parts.headers.remove(&own::EVERUP_ERROR);
+    }
     parts.version = Version::HTTP_11;
     parts.extensions.clear();
     if is_event_stream(&parts.headers) {

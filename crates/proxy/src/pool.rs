@@ -1,6 +1,7 @@
 //! Connections to the apps: kept by slot, taken while they are fresh, closed by us.
 
 use crate::config::Config;
+use crate::control::Behind;
 use crate::io::{Counted, Traffic};
 use crate::upload::Upload;
 use everup_core::gate::machine::SlotKey;
@@ -26,6 +27,7 @@ pub(crate) struct Way {
     pub(crate) slot: SlotKey,
     pub(crate) epoch: u32,
     pub(crate) address: SocketAddr,
+    pub(crate) behind: Behind,
 }
 
 /// One connection, in use by one request.

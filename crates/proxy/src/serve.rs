@@ -20,6 +20,9 @@ const BREATH: Duration = Duration::from_millis(50);
 /// Descriptors that are not for clients and apps: files, control sockets, the listening socket.
 const RESERVE: u64 = 64;
 
+/// Room for fewer clients is worth a warning: two tabs of a hundred browsers take as much.
+const FEW: u32 = 1_000;
+
 /// Raises the descriptor limit as far as it goes; how many clients that allows, each with a connection to an app.
 pub(crate) fn room_for_clients(wanted: u32) -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -29,10 +32,12 @@ pub(crate) fn room_for_clients(wanted: u32) -> usize {
     }
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let room = usize::try_from(limit.saturating_sub(RESERVE) / 2).unwrap_or(usize::MAX);
-    if room < wanted as usize {
+    if room < wanted.min(FEW) as usize {
         tracing::warn!(
-            "the descriptor limit of {limit} allows {room} clients at once, fewer than the {wanted} wanted"
+            "the descriptor limit of {limit} allows {room} clients at once; raise it (ulimit -Hn, LimitNOFILE=)"
         );
+    } else if room < wanted as usize {
+        tracing::info!("the descriptor limit of {limit} allows {room} clients at once");
     }
     room.min(wanted as usize)
 }

@@ -15,7 +15,7 @@ use everup_core::ids::{HoldId, InstanceId, Zone};
 use everup_core::time::{Millis, Mono};
 use number::Number;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::BuildHasherDefault;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -63,6 +63,8 @@ type Verdict = Result<Flight, Refusal>;
 pub(crate) struct Gates {
     machine: RefCell<Balancer>,
     named: RefCell<BTreeMap<InstanceId, Named>>,
+    /// The slots before proxies of ours.
+    proxies: RefCell<BTreeSet<SlotKey>>,
     waiting: RefCell<HashMap<Ticket, oneshot::Sender<Verdict>>>,
     inside: RefCell<HashMap<Ticket, Rc<Inside>, BuildHasherDefault<Number>>>,
     seq: Cell<u64>,
@@ -89,6 +91,7 @@ impl Gates {
         let gates = Rc::new(Self {
             machine: RefCell::new(Balancer::new(limits)),
             named: RefCell::default(),
+            proxies: RefCell::default(),
             waiting: RefCell::default(),
             inside: RefCell::default(),
             seq: Cell::new(seq),
@@ -320,6 +323,11 @@ impl Gates {
 
     pub(crate) fn upstream(&self, slot: SlotKey) -> Option<Upstream> {
         self.machine.borrow().upstream(slot).cloned()
+    }
+
+    /// What it sends to.
+    pub(crate) fn behind(&self, slot: SlotKey) -> Behind {
+        if self.proxies.borrow().contains(&slot) { Behind::Proxy } else { Behind::App }
     }
 
     /// What is to be asked how it is: where an open gate that the balancer chooses sends.

@@ -14,6 +14,9 @@ impl Gates {
             return false;
         }
         let key = self.machine.borrow_mut().add(self.now(), kept);
+        if behind == Behind::Proxy {
+            self.proxies.borrow_mut().insert(key);
+        }
         let drain = Draining::Done(Drained::default());
         self.named.borrow_mut().insert(id.clone(), Named { key, zone, behind, drain });
         self.settle_orders();
@@ -23,6 +26,7 @@ impl Gates {
     /// Removes a slot; the key that it had.
     pub(crate) fn remove(self: &Rc<Self>, id: &InstanceId) -> Option<SlotKey> {
         let named = self.named.borrow_mut().remove(id)?;
+        self.proxies.borrow_mut().remove(&named.key);
         self.machine.borrow_mut().remove(self.now(), named.key);
         self.settle_orders();
         Some(named.key)

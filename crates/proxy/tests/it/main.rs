@@ -14,5 +14,6 @@ mod idle;
 mod plain;
 mod retry;
 mod succession;
+mod two_hops;
 mod upload;
 mod world;
