@@ -183,7 +183,14 @@ fn answer(
         client.task().into_iter().for_each(|task| flight.ends_with(task));
     }
     let carried = Carried { flight, connection, record, pool: Rc::clone(&proxy.pool), upload, announced };
-    Response::from_parts(parts, Answer::app(Download::new(body, carried)))
+    let download = Download::new(body, carried);
+    // HTTP/2 takes the head as it is.
+    let elsewhere = parts.status == StatusCode::NOT_MODIFIED
+        && version < Version::HTTP_2
+        && download.is_complete()
+        && parts.headers.contains_key(CONTENT_LENGTH);
+    let answer = if elsewhere { Answer::elsewhere() } else { Answer::app(download) };
+    Response::from_parts(parts, answer)
 }
 
 /// Such an answer can be ended cleanly in the middle, and its client comes again by itself.

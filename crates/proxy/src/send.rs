@@ -84,7 +84,7 @@ pub(crate) async fn send(
             },
             Attempt::Unsent(again) => request = *again,
             Attempt::Silent => {
-                request = copy.filter(|_| repeatable && connection.used).ok_or(Fault::Unknown)?
+                request = copy.filter(|_| repeatable && connection.used).ok_or(Fault::Unknown)?;
             }
             Attempt::Failed(why) => return Err(why),
         }

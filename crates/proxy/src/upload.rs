@@ -116,7 +116,8 @@ impl Content {
 
     fn within_limit(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, Broken> {
         self.limit = self.limit.checked_sub(size(&frame) as u64).ok_or(Broken::TooLarge)?;
-        if self.rest.as_ref().is_some_and(Body::is_end_stream) {
+        // Nothing follows trailers, and hyper does not ask whether something does.
+        if frame.is_trailers() || self.rest.as_ref().is_some_and(Body::is_end_stream) {
             self.rest = None;
         }
         Ok(frame)

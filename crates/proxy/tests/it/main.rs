@@ -14,6 +14,7 @@ mod idle;
 mod plain;
 mod retry;
 mod succession;
+mod trailers;
 mod two_hops;
 mod upload;
 mod world;
