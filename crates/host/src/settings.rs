@@ -74,7 +74,7 @@ pub struct Health {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Check {
-    /// GET a path; an answer from 200 to 399 passes.
+    /// GET a path; an answer from 200 to 299 passes.
     Http {
         /// The path, with its `/`.
         path: String,

@@ -16,6 +16,39 @@ pub enum Role {
     Proxy,
 }
 
+/// An active health check. Neither gates nor counts see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Check {
+    /// What is asked.
+    pub ask: Ask,
+    /// From one check to the next.
+    pub interval: Millis,
+    /// One may take so long.
+    pub deadline: Millis,
+    /// So many that passed, one after the other, make an ill upstream well.
+    pub successes: u32,
+    /// So many that failed, one after the other, make it ill.
+    pub failures: u32,
+}
+
+/// What an upstream is asked. Where it is a proxy of ours, that answers for its app instead.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ask {
+    /// GET a path; an answer from 200 to 299 passes.
+    Http {
+        /// The path, with its `/`.
+        path: String,
+        /// The Host header; unset: the upstream's address.
+        host: Option<String>,
+        /// The X-Forwarded-Proto header.
+        forwarded_proto: Option<String>,
+    },
+    /// To take a connection.
+    Tcp,
+}
+
 /// The settings of one proxy. All have defaults.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
@@ -24,6 +57,9 @@ pub struct Config {
     pub role: Role,
     /// Answered by the proxy itself with 200, whatever its gates do.
     pub health_paths: Vec<String>,
+    /// How the upstreams of balanced slots are asked how they are; unset: they are not, and only connections that are
+    /// refused speak against one.
+    pub check: Option<Check>,
     /// What may wait, until a hold or a drain says otherwise.
     pub limits: HoldLimits,
     /// Whose `Forwarded` and `X-Forwarded-*` are believed, and added to; everybody else's are replaced.
@@ -52,6 +88,7 @@ impl Default for Config {
         Self {
             role: Role::Balancer,
             health_paths: vec!["/.everup/health".to_owned()],
+            check: None,
             limits: HoldLimits::default(),
             trusted: Vec::new(),
             connect: Millis(2_000),

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Why an answer is cut; the client sees its connection (or stream) end before the answer does.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +36,11 @@ pub(crate) struct Answer {
 #[derive(Debug)]
 enum Source {
     Own(Option<Bytes>),
+    /// None, and it is not said that there is none before somebody asks: hyper takes the length off a head whose body
+    /// has ended, and a 304 has the length of what the client has already.
+    Elsewhere {
+        asked: bool,
+    },
     App(Box<Download>),
 }
 
@@ -48,6 +53,11 @@ impl Answer {
     /// Nothing.
     pub(crate) const fn none() -> Self {
         Self { source: Source::Own(None), busy: None }
+    }
+
+    /// Nothing, under a head that tells the length of what was not sent.
+    pub(crate) const fn elsewhere() -> Self {
+        Self { source: Source::Elsewhere { asked: false }, busy: None }
     }
 
     /// What the app sends.
@@ -76,14 +86,15 @@ impl Carried {
     /// The answer is complete: the connection is kept unless the request is still on its way.
     fn complete(self) {
         let Self { flight, connection, record, pool, upload, announced } = self;
-        record.finish(Outcome::Answered);
+        let now = Instant::now();
+        record.finish_at(now, Outcome::Answered);
         if upload.ended() {
-            pool.put(connection, announced);
+            pool.put(connection, announced, now);
         } else {
             // The app has answered without the whole request: what is left of it is of no use to anybody.
             connection.task.abort();
         }
-        drop(flight);
+        flight.leaves(now);
     }
 
     fn at_deadline(self) -> Option<CutShort> {
@@ -113,6 +124,11 @@ impl Download {
         new
     }
 
+    /// Whether the answer is complete with its head.
+    pub(crate) const fn is_complete(&self) -> bool {
+        self.carried.is_none()
+    }
+
     /// hyper asks no more for a body that says it has ended.
     fn look_for_end(&mut self) {
         if self.body.is_end_stream()
@@ -129,6 +145,11 @@ impl Download {
         }
         let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else { return Poll::Pending };
         Poll::Ready(match frame {
+            // Nothing follows trailers, and hyper does not ask whether something does.
+            Some(Ok(frame)) if frame.is_trailers() => {
+                self.carried.take().into_iter().for_each(Carried::complete);
+                Some(Ok(frame))
+            }
             Some(Ok(frame)) => {
                 self.look_for_end();
                 Some(Ok(frame))
@@ -166,6 +187,10 @@ impl Body for Answer {
     ) -> Poll<Option<Result<Frame<Bytes>, CutShort>>> {
         match &mut self.source {
             Source::Own(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Source::Elsewhere { asked } => {
+                *asked = true;
+                Poll::Ready(None)
+            }
             Source::App(download) => download.poll(cx),
         }
     }
@@ -173,6 +198,7 @@ impl Body for Answer {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Own(text) => text.is_none(),
+            Source::Elsewhere { asked } => *asked,
             Source::App(download) => download.carried.is_none(),
         }
     }
@@ -180,6 +206,7 @@ impl Body for Answer {
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Own(text) => SizeHint::with_exact(text.as_ref().map_or(0, Bytes::len) as u64),
+            Source::Elsewhere { .. } => SizeHint::new(),
             Source::App(download) => download.body.size_hint(),
         }
     }

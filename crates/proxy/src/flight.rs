@@ -2,10 +2,12 @@
 
 use crate::gates::Gates;
 use crate::pool::Way;
-use everup_core::gate::machine::{Pass, SlotKey, Ticket};
+use crate::upload::Progress;
+use everup_core::gate::machine::{Pass, SlotKey};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
 
 /// How a request ended that a drain's deadline met.
@@ -17,6 +19,15 @@ pub(crate) enum Ending {
     Cut,
 }
 
+/// Why an answer is awaited no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GivenUp {
+    /// A drain's deadline has come.
+    Drained,
+    /// The app took too long.
+    Overdue,
+}
+
 /// What the gates know of a request that is inside.
 #[derive(Debug)]
 pub(crate) struct Inside {
@@ -25,6 +36,9 @@ pub(crate) struct Inside {
     asked: Cell<bool>,
     ended: Cell<bool>,
     waker: RefCell<Option<Waker>>,
+    /// When the request passed, if its answer is awaited, and how its body comes on.
+    awaited: RefCell<Option<(Instant, Rc<Progress>)>>,
+    overdue: Cell<bool>,
     /// Ends the connection to the app, and the client's where the client reads no more.
     ends: RefCell<Vec<AbortHandle>>,
 }
@@ -51,6 +65,21 @@ impl Inside {
     /// Asks whoever carries the request to end it now, in the best way that there is.
     pub(crate) fn ask(&self) {
         self.asked.set(true);
+        self.wake();
+    }
+
+    /// Gives it up if the app has been asked, and has had the whole request or the last piece that came of it, for
+    /// longer than `limit`.
+    pub(crate) fn give_up_overdue(&self, now: Instant, limit: Duration) {
+        let awaited = self.awaited.borrow();
+        let since = awaited.as_ref().map(|(asked, body)| body.last().map_or(*asked, |last| last.max(*asked)));
+        if since.is_some_and(|since| now.saturating_duration_since(since) >= limit) {
+            self.overdue.set(true);
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
         }
@@ -71,32 +100,54 @@ impl Inside {
 #[derive(Debug)]
 pub(crate) struct Flight {
     gates: Rc<Gates>,
-    ticket: Ticket,
+    /// When it passed.
+    since: Instant,
     way: Way,
     inside: Rc<Inside>,
 }
 
 impl Flight {
-    pub(crate) fn new(gates: Rc<Gates>, pass: Pass) -> Self {
+    pub(crate) fn new(gates: Rc<Gates>, pass: Pass, since: Instant) -> Self {
         let ticket = pass.ticket;
         let address =
             gates.upstream(pass.slot).map(|u| u.address).expect("a gate that passes has an upstream");
-        let way = Way { slot: pass.slot, epoch: pass.epoch(), address };
+        let behind = gates.behind(pass.slot);
+        let way = Way { slot: pass.slot, epoch: pass.epoch(), address, behind };
         let inside = Rc::new(Inside {
             pass: RefCell::new(Some(pass)),
             stream: Cell::new(false),
             asked: Cell::new(false),
             ended: Cell::new(false),
             waker: RefCell::default(),
+            awaited: RefCell::default(),
+            overdue: Cell::new(false),
             ends: RefCell::default(),
         });
         gates.entered(ticket, Rc::clone(&inside));
-        Self { gates, ticket, way, inside }
+        Self { gates, since, way, inside }
     }
 
     /// The gate that it passed; none once it was ended by force.
     pub(crate) fn slot(&self) -> Option<SlotKey> {
         self.inside.slot()
+    }
+
+    /// When it passed its gate.
+    pub(crate) const fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// It is out of the app since `now`.
+    pub(crate) fn leaves(self, now: Instant) {
+        self.hand_back(|| now);
+    }
+
+    fn hand_back(&self, now: impl FnOnce() -> Instant) {
+        let pass = self.inside.pass.borrow_mut().take();
+        // Nothing is left of a request that gave its place up; it may be inside again under the same ticket.
+        if let Some(pass) = pass {
+            self.gates.out(now(), pass);
+        }
     }
 
     /// Where it goes, decided when it passed.
@@ -139,11 +190,39 @@ impl Flight {
         if self.inside.asked.get() {
             return Poll::Ready(());
         }
+        self.wait(cx);
+        Poll::Pending
+    }
+
+    fn wait(&self, cx: &Context<'_>) {
         let mut waker = self.inside.waker.borrow_mut();
         if !waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
             *waker = Some(cx.waker().clone());
         }
-        Poll::Pending
+    }
+
+    /// The app is asked now; `body` is what it still gets.
+    pub(crate) fn awaits(&self, body: &Rc<Progress>) {
+        self.inside.overdue.set(false);
+        self.inside.awaited.replace(Some((self.since, Rc::clone(body))));
+    }
+
+    /// It has answered.
+    pub(crate) fn is_answered(&self) {
+        self.inside.awaited.take();
+    }
+
+    /// Ready when nobody waits for the app's answer any more; why.
+    pub(crate) async fn given_up(&self) -> GivenUp {
+        std::future::poll_fn(|cx| match (self.inside.asked.get(), self.inside.overdue.get()) {
+            (true, _) => Poll::Ready(GivenUp::Drained),
+            (false, true) => Poll::Ready(GivenUp::Overdue),
+            (false, false) => {
+                self.wait(cx);
+                Poll::Pending
+            }
+        })
+        .await
     }
 
     pub(crate) fn is_asked(&self) -> bool {
@@ -172,6 +251,6 @@ impl Flight {
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        self.gates.out(self.ticket, self.inside.pass.borrow_mut().take());
+        self.hand_back(Instant::now);
     }
 }

@@ -1,7 +1,9 @@
 //! One request, from its arrival to the head of its answer.
 
+use crate::check;
 use crate::clients::{Busy, Client};
 use crate::config::Role;
+use crate::control::Behind;
 use crate::download::{Answer, Carried, Download};
 use crate::flight::Flight;
 use crate::gates::Entry;
@@ -34,6 +36,8 @@ pub(crate) async fn handle(
     let version = request.version();
     let mut response = if proxy.config.health_paths.iter().any(|path| path == request.uri().path()) {
         own::healthy()
+    } else if request.uri().path() == check::WELL {
+        own::well(proxy.gates.is_well())
     } else if request.method() == Method::CONNECT {
         own::fault(Fault::NotAProxy)
     } else {
@@ -62,12 +66,12 @@ async fn pass(proxy: &Rc<Proxy>, client: &Rc<Client>, mut request: Request<Incom
         .map(|protocol| Upgrade { protocol, client: hyper::upgrade::on(&mut request) });
     let (parts, body) = request.into_parts();
     let bytes = headers::size(&parts.uri, &parts.headers);
-    let mut upload = Upload::new(body, proxy.config.body_bytes);
+    let upload = Upload::new(body, proxy.config.body_bytes);
     if is_too_large(proxy, &parts.headers) {
         return failed(record, Fault::TooLarge);
     }
     let reads = !expects(&parts.headers, &upload);
-    let flight = match enter(proxy, &mut record, bytes, &mut upload, reads).await {
+    let flight = match enter(proxy, &mut record, bytes, &upload, reads).await {
         Waited::In(flight) => flight,
         Waited::Refused(refusal) => return refused(record, refusal),
         Waited::Unreachable => return failed(record, Fault::Unreachable),
@@ -94,17 +98,18 @@ fn is_too_large(proxy: &Proxy, headers: &HeaderMap) -> bool {
 }
 
 /// Through the gates, at once or after a wait.
-async fn enter(proxy: &Proxy, record: &mut Record, bytes: u64, upload: &mut Upload, reads: bool) -> Waited {
+async fn enter(proxy: &Proxy, record: &mut Record, bytes: u64, upload: &Upload, reads: bool) -> Waited {
     if proxy.config.role == Role::Proxy && !proxy.gates.all(Passing::Open) {
         record.is_late();
     }
-    match proxy.gates.arrive(bytes) {
+    match proxy.gates.arrive(record.began(), bytes) {
         Entry::In(flight) => Waited::In(flight),
         Entry::Refused(refusal) => Waited::Refused(refusal),
         Entry::Unreachable => Waited::Unreachable,
         Entry::Waits(waiter) => {
             record.waits();
-            let waited = hold::wait(waiter, upload, reads).await;
+            // In a box, as all that is rare: what a request's future has room for is moved with each request.
+            let waited = Box::pin(hold::wait(waiter, upload, reads)).await;
             if !matches!(waited, Waited::Left) {
                 record.passes();
             }
@@ -118,7 +123,7 @@ fn outgoing(
     proxy: &Proxy,
     client: &Client,
     parts: Parts,
-    mut upload: Upload,
+    upload: Upload,
     upgrade: Option<&Upgrade>,
 ) -> Request<Upload> {
     let permission = expects(&parts.headers, &upload).then(|| upload.wait_for_permission());
@@ -127,7 +132,7 @@ fn outgoing(
     let (mut uri, mut map) = (parts.uri, parts.headers);
     headers::strip_hop(&mut map);
     headers::to_origin(&mut uri, &mut map);
-    headers::set_forwarded(&mut map, client.peer, &proxy.config);
+    headers::set_forwarded(&mut map, &client.peer, &proxy.config);
     headers::frame(&mut map, length, has_body);
     if let Some(upgrade) = upgrade {
         headers::set_upgrade(&mut map, upgrade.protocol.clone());
@@ -162,6 +167,10 @@ fn answer(
     let (mut parts, body) = response.into_parts();
     let announced = headers::announced_keep_alive(&parts.headers);
     headers::strip_hop(&mut parts.headers);
+    if connection.way.behind == Behind::App {
+        // It says that an answer is ours.
+        parts.headers.remove(&own::EVERUP_ERROR);
+    }
     parts.version = Version::HTTP_11;
     parts.extensions.clear();
     if is_event_stream(&parts.headers) {
@@ -174,7 +183,14 @@ fn answer(
         client.task().into_iter().for_each(|task| flight.ends_with(task));
     }
     let carried = Carried { flight, connection, record, pool: Rc::clone(&proxy.pool), upload, announced };
-    Response::from_parts(parts, Answer::app(Download::new(body, carried)))
+    let download = Download::new(body, carried);
+    // HTTP/2 takes the head as it is.
+    let elsewhere = parts.status == StatusCode::NOT_MODIFIED
+        && version < Version::HTTP_2
+        && download.is_complete()
+        && parts.headers.contains_key(CONTENT_LENGTH);
+    let answer = if elsewhere { Answer::elsewhere() } else { Answer::app(download) };
+    Response::from_parts(parts, answer)
 }
 
 /// Such an answer can be ended cleanly in the middle, and its client comes again by itself.

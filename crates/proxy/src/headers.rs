@@ -1,11 +1,11 @@
 //! What a proxy changes in a head: headers of one hop only go, and who asked is said truthfully.
 
 use crate::config::Config;
+use crate::peer::Peer;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, Method, Uri, Version};
-use std::net::IpAddr;
 use std::time::Duration;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -31,27 +31,33 @@ fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item =
     values.flat_map(|v| v.split(',')).map(str::trim)
 }
 
-/// Takes off what is meant for this hop only.
+static HOP: [HeaderName; 6] = [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING, UPGRADE, TE];
+
+/// Takes off what is meant for this hop only. Most heads have next to nothing of it: to look at each name once costs
+/// less than to look each of ours up.
 pub(crate) fn strip_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        let named: Vec<_> =
-            tokens(headers, &CONNECTION).filter_map(|t| HeaderName::from_bytes(t.as_bytes()).ok()).collect();
-        for name in named {
-            headers.remove(name);
-        }
-        headers.remove(CONNECTION);
+    let mut there = [false; 6];
+    for name in headers.keys() {
+        HOP.iter().zip(&mut there).for_each(|(hop, there)| *there |= hop == name);
     }
-    headers.remove(KEEP_ALIVE);
-    headers.remove(PROXY_CONNECTION);
-    headers.remove(TRANSFER_ENCODING);
-    headers.remove(UPGRADE);
-    if headers.contains_key(TE) {
-        let trailers = has_token(headers, &TE, "trailers");
-        headers.remove(TE);
-        if trailers {
-            headers.insert(TE, HeaderValue::from_static("trailers"));
-        }
+    if !there.contains(&true) {
+        return;
     }
+    let named: Vec<_> = tokens(headers, &CONNECTION).filter_map(named).collect();
+    let trailers = has_token(headers, &TE, "trailers");
+    let usual = HOP.iter().zip(there).filter_map(|(hop, there)| there.then_some(hop));
+    for name in usual.chain(&named) {
+        headers.remove(name);
+    }
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// The header that a word of `Connection` names, unless it is one of the usual words.
+fn named(token: &str) -> Option<HeaderName> {
+    let usual = ["keep-alive", "close", "upgrade"].iter().any(|usual| token.eq_ignore_ascii_case(usual));
+    if usual { None } else { HeaderName::from_bytes(token.as_bytes()).ok() }
 }
 
 /// Asks for, or agrees to, another protocol on this hop.
@@ -80,40 +86,31 @@ pub(crate) fn to_origin(uri: &mut Uri, headers: &mut HeaderMap) {
 }
 
 /// Says who asked: instead of what a stranger claims, and after what a trusted balancer knows.
-pub(crate) fn set_forwarded(headers: &mut HeaderMap, peer: IpAddr, config: &Config) {
+pub(crate) fn set_forwarded(headers: &mut HeaderMap, peer: &Peer, config: &Config) {
     let host = headers.get(HOST).cloned();
-    let trusted = config.trusted.contains(&peer);
-    if !trusted {
-        for name in [X_FORWARDED_HOST, X_FORWARDED_PROTO, X_FORWARDED_PORT, X_REAL_IP] {
-            headers.remove(name);
+    let (address, forwarded) = (peer.text(), peer.forwarded(host.as_ref()));
+    if config.trusted.contains(&peer.ip) {
+        add(headers, X_FORWARDED_FOR, address);
+        add(headers, FORWARDED, forwarded);
+    } else {
+        if headers.keys().any(|name| name.as_str().starts_with("x-")) {
+            for name in [X_FORWARDED_HOST, X_FORWARDED_PROTO, X_FORWARDED_PORT, X_REAL_IP] {
+                headers.remove(name);
+            }
         }
+        headers.insert(X_FORWARDED_FOR, address);
+        headers.insert(FORWARDED, forwarded);
     }
-    add(headers, X_FORWARDED_FOR, &peer.to_string(), trusted);
-    add(headers, FORWARDED, &forwarded(peer, host.as_ref()), trusted);
     headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
     if let Some(host) = host {
         headers.entry(X_FORWARDED_HOST).or_insert(host);
     }
 }
 
-fn add(headers: &mut HeaderMap, name: HeaderName, mine: &str, to_theirs: bool) {
-    let theirs: Vec<_> = if to_theirs { tokens(headers, &name).collect() } else { Vec::new() };
-    let all = theirs.into_iter().chain([mine]).collect::<Vec<_>>().join(", ");
-    if let Ok(value) = HeaderValue::from_str(&all) {
-        headers.insert(name, value);
-    }
-}
-
-fn forwarded(peer: IpAddr, host: Option<&HeaderValue>) -> String {
-    let from = match peer {
-        IpAddr::V4(v4) => v4.to_string(),
-        IpAddr::V6(v6) => format!("\"[{v6}]\""),
-    };
-    // A host that could end the quotes is left out.
-    match host.and_then(|h| h.to_str().ok()).filter(|h| !h.contains(['"', '\\'])) {
-        Some(host) => format!("for={from};host=\"{host}\";proto=http"),
-        None => format!("for={from};proto=http"),
-    }
+/// After theirs.
+fn add(headers: &mut HeaderMap, name: HeaderName, mine: HeaderValue) {
+    let theirs = tokens(headers, &name).chain(mine.to_str().ok()).collect::<Vec<_>>().join(", ");
+    headers.insert(name, HeaderValue::try_from(theirs).unwrap_or(mine));
 }
 
 /// How long an app says that it keeps an idle connection.
@@ -139,6 +136,7 @@ pub(crate) fn size(uri: &Uri, headers: &HeaderMap) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::IpAddr;
 
     fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
@@ -173,7 +171,7 @@ mod tests {
             ("x-real-ip", "10.0.0.1"),
         ];
         let mut map = headers(&claims);
-        set_forwarded(&mut map, "192.0.2.9".parse().unwrap(), &Config::default());
+        set_forwarded(&mut map, &Peer::new("192.0.2.9".parse().unwrap()), &Config::default());
         let expected = headers(&[
             ("host", "shop.example"),
             ("x-forwarded-for", "192.0.2.9"),
@@ -189,7 +187,7 @@ mod tests {
         let balancer: IpAddr = "2001:db8::1".parse().unwrap();
         let config = Config { trusted: vec![balancer], ..Config::default() };
         let mut map = headers(&[("x-forwarded-for", "192.0.2.9"), ("x-forwarded-proto", "https")]);
-        set_forwarded(&mut map, balancer, &config);
+        set_forwarded(&mut map, &Peer::new(balancer), &config);
         assert_eq!(map["x-forwarded-for"], "192.0.2.9, 2001:db8::1");
         assert_eq!(map["x-forwarded-proto"], "https");
         assert_eq!(map["forwarded"], "for=\"[2001:db8::1]\";proto=http");

@@ -24,7 +24,7 @@ pub(crate) enum Waited {
 }
 
 /// Waits for the gates' word, reading ahead if `reads`.
-pub(crate) async fn wait(mut waiter: Waiter, upload: &mut Upload, mut reads: bool) -> Waited {
+pub(crate) async fn wait(mut waiter: Waiter, upload: &Upload, mut reads: bool) -> Waited {
     let mut ahead = 0;
     loop {
         tokio::select! {

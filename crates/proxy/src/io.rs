@@ -11,17 +11,30 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Bytes that came so far.
+/// Bytes that came and went so far.
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
     read: AtomicU64,
+    written: AtomicU64,
 }
 
 impl Traffic {
     pub(crate) fn read(&self) -> u64 {
         self.read.load(Relaxed)
     }
+
+    pub(crate) fn written(&self) -> u64 {
+        self.written.load(Relaxed)
+    }
 }
+
+/// One thread counts; the atomic is for hyper, which wants what it carries to be `Send`.
+fn count(counter: &AtomicU64, bytes: usize) {
+    counter.store(counter.load(Relaxed) + bytes as u64, Relaxed);
+}
+
+/// Pieces of no more than this in all are copied together: `send` of one costs less than `writev` of two.
+const SMALL: usize = 2_048;
 
 /// The connection.
 #[derive(Debug)]
@@ -76,14 +89,16 @@ impl AsyncRead for Counted {
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        self.traffic.read.fetch_add((buf.filled().len() - before) as u64, Relaxed);
+        count(&self.traffic.read, buf.filled().len() - before);
         Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Counted {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let n = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
+        count(&self.traffic.written, n);
+        Poll::Ready(Ok(n))
     }
 
     fn poll_write_vectored(
@@ -91,7 +106,21 @@ impl AsyncWrite for Counted {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        if let [one] = bufs {
+            return self.poll_write(cx, one);
+        }
+        if bufs.iter().map(|buf| buf.len()).sum::<usize>() <= SMALL {
+            let mut together = [0; SMALL];
+            let mut n = 0;
+            for buf in bufs {
+                together[n..n + buf.len()].copy_from_slice(buf);
+                n += buf.len();
+            }
+            return self.poll_write(cx, &together[..n]);
+        }
+        let n = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs))?;
+        count(&self.traffic.written, n);
+        Poll::Ready(Ok(n))
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -8,6 +8,7 @@
 //! idle client connection is never closed first; the listening socket outlives every process that serves it; what
 //! ends by design, what failed and what nobody knows are counted apart.
 
+mod check;
 mod clients;
 mod config;
 pub mod control;
@@ -19,7 +20,9 @@ mod headers;
 mod hold;
 mod io;
 mod meter;
+mod overdue;
 mod own;
+mod peer;
 mod pool;
 mod proxy;
 mod run;
@@ -31,5 +34,5 @@ mod tunnel;
 mod upload;
 mod websocket;
 
-pub use config::{Config, Role};
+pub use config::{Ask, Check, Config, Role};
 pub use run::{Places, RunError, run};

@@ -7,7 +7,9 @@ use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 
 /// The header.
-pub(crate) const EVERUP_ERROR: HeaderName = HeaderName::from_static("everup-error");
+pub(crate) static EVERUP_ERROR: HeaderName = HeaderName::from_static("everup-error");
+
+const NO_INSTANCE: &str = "no-instance";
 
 /// What went wrong, in a word and in a sentence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +71,7 @@ pub(crate) fn refused(refusal: Refusal) -> Response<Answer> {
     let (reason, sentence) = match refusal.reason {
         Why::Full => ("queue-full", "as many requests wait as may"),
         Why::TooLong => ("waited-too-long", "no instance could take the request in time"),
-        Why::NoSlot => ("no-instance", "there is no instance"),
+        Why::NoSlot => (NO_INSTANCE, "there is no instance"),
     };
     let mut response = ours(StatusCode::SERVICE_UNAVAILABLE, reason, sentence);
     let seconds = refusal.retry_after.0.div_ceil(1_000).max(1);
@@ -77,14 +79,27 @@ pub(crate) fn refused(refusal: Refusal) -> Response<Answer> {
     response
 }
 
+/// Whether a proxy of ours says by `response` that it sent the request to nobody, and somebody else may take it at
+/// once. Not said of one that has waited there for as long as it may, or that a full queue refused: elsewhere it would
+/// only wait again.
+pub(crate) fn says_unsent<B>(response: &Response<B>) -> bool {
+    let words = [Fault::Unreachable.says().1, NO_INSTANCE];
+    response.headers().get(&EVERUP_ERROR).is_some_and(|word| words.iter().any(|unsent| word == unsent))
+}
+
 /// The health of the proxy itself.
 pub(crate) fn healthy() -> Response<Answer> {
     text(StatusCode::OK, Bytes::from_static(b"ok\n"))
 }
 
+/// The health of what is behind it, as far as it knows.
+pub(crate) fn well(is: bool) -> Response<Answer> {
+    if is { healthy() } else { ours(StatusCode::SERVICE_UNAVAILABLE, "ill", "no app here is well") }
+}
+
 fn ours(status: StatusCode, reason: &'static str, sentence: &str) -> Response<Answer> {
     let mut response = text(status, Bytes::from(format!("{status}: {sentence}\n")));
-    response.headers_mut().insert(EVERUP_ERROR, HeaderValue::from_static(reason));
+    response.headers_mut().insert(&EVERUP_ERROR, HeaderValue::from_static(reason));
     response
 }
 

@@ -1,6 +1,7 @@
 //! Connections to the apps: kept by slot, taken while they are fresh, closed by us.
 
 use crate::config::Config;
+use crate::control::Behind;
 use crate::io::{Counted, Traffic};
 use crate::upload::Upload;
 use everup_core::gate::machine::SlotKey;
@@ -26,6 +27,7 @@ pub(crate) struct Way {
     pub(crate) slot: SlotKey,
     pub(crate) epoch: u32,
     pub(crate) address: SocketAddr,
+    pub(crate) behind: Behind,
 }
 
 /// One connection, in use by one request.
@@ -72,18 +74,17 @@ impl Pool {
     }
 
     /// The one that was used last; for a request that may not be sent twice only if that was just now.
-    pub(crate) fn take(&self, way: Way, repeatable: bool) -> Option<Connection> {
+    pub(crate) fn take(&self, way: Way, repeatable: bool, now: Instant) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
         let idle = idle.get_mut(&way.slot)?;
-        let now = Instant::now();
         idle.retain(|i| i.connection.way == way && i.until > now && !i.connection.sender.is_closed());
-        idle.pop_if(|i| repeatable || now.duration_since(i.since) < FRESH).map(|i| i.connection)
+        idle.pop_if(|i| repeatable || now.saturating_duration_since(i.since) < FRESH).map(|i| i.connection)
     }
 
     /// Keeps a connection whose answer is complete. The app may have said for how long it does, too.
-    pub(crate) fn put(self: &Rc<Self>, connection: Connection, announced: Option<Duration>) {
+    pub(crate) fn put(self: &Rc<Self>, connection: Connection, announced: Option<Duration>, now: Instant) {
         if connection.sender.is_ready() {
-            return self.keep(connection, announced);
+            return self.keep(connection, announced, now);
         }
         if connection.sender.is_closed() {
             return;
@@ -93,13 +94,12 @@ impl Pool {
         tokio::task::spawn_local(async move {
             let mut connection = connection;
             if connection.sender.ready().await.is_ok() {
-                pool.keep(connection, announced);
+                pool.keep(connection, announced, Instant::now());
             }
         });
     }
 
-    fn keep(&self, connection: Connection, announced: Option<Duration>) {
-        let since = Instant::now();
+    fn keep(&self, connection: Connection, announced: Option<Duration>, since: Instant) {
         let lasts = announced.map_or(self.lasts, |told| self.lasts.min(with_margin(told)));
         let mut idle = self.idle.borrow_mut();
         let idle = idle.entry(connection.way.slot).or_default();

@@ -1,9 +1,11 @@
 //! A proxy from its start to its end.
 
+use crate::check;
 use crate::config::Config;
 use crate::control::server;
 use crate::gates::Gates;
 use crate::meter::{Lane, Meter, wall};
+use crate::overdue;
 use crate::proxy::Proxy;
 use crate::serve;
 use crate::state::Disk;
@@ -67,6 +69,8 @@ async fn serve(config: Config, listener: TcpListener, places: Places) -> Result<
     tokio::task::spawn_local(Rc::clone(&proxy).keep_stored());
     tokio::task::spawn_local(Rc::clone(&proxy.pool).keep_tidy());
     tokio::task::spawn_local(Rc::clone(&proxy.meter).keep());
+    tokio::task::spawn_local(overdue::end(Rc::clone(&proxy)));
+    tokio::task::spawn_local(check::keep(Rc::clone(&proxy)));
     tokio::task::spawn_local(server::serve(Rc::clone(&proxy), control));
     tokio::task::spawn_local(succeed(Rc::clone(&proxy), predecessor));
     let within = serve::accept(&proxy, listener, room).await;

@@ -1,13 +1,15 @@
 //! A request to an app, and who may send it twice.
 //!
-//! Nothing was sent: any method, over another connection, to another instance. Sent over a connection that had been
+//! Nothing was sent: any method, over another connection, to another instance; and so what a proxy of ours says it sent
+//! to nobody, as long as its body can be had again. Sent over a connection that had been
 //! used before, and not a byte of an answer: GET, HEAD and OPTIONS without a body, once, over a fresh connection.
 //! Everything else is sent once.
 
-use crate::flight::{Ending, Flight};
+use crate::control::Behind;
+use crate::flight::{Ending, Flight, GivenUp};
 use crate::gates::Entry;
 use crate::headers::is_repeatable;
-use crate::own::Fault;
+use crate::own::{self, Fault};
 use crate::pool::Connection;
 use crate::proxy::Proxy;
 use crate::upload::{Progress, Upload};
@@ -16,7 +18,6 @@ use hyper::body::{Body, Incoming};
 use hyper::client::conn::TrySendError;
 use hyper::{Request, Response};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
 
 /// A request that has its answer's head.
 pub(crate) struct Sent {
@@ -63,23 +64,64 @@ pub(crate) async fn send(
     bytes: u64,
 ) -> Result<Sent, Unsent> {
     let repeatable = is_repeatable(request.method(), !request.body().is_end_stream());
-    let upload = request.body().progress();
     let mut pooled = Some(repeatable);
+    let mut tried = Vec::new();
     for _ in 0..=UNSENT {
         let mut connection;
-        (flight, connection) = reach(proxy, flight, pooled.take(), bytes).await?;
-        let copy = (repeatable && connection.used).then(|| copy(&request));
-        match attempt(proxy, &flight, &mut connection, request, &upload).await {
-            Attempt::Answered(response) => return Ok(Sent { response, flight, connection, upload }),
+        (flight, connection) = reach(proxy, flight, pooled.take(), &mut tried, bytes).await?;
+        let upload = request.body().progress();
+        let copy = copy_if_needed(&request, &connection, repeatable);
+        match attempt(&flight, &mut connection, request, &upload).await {
+            Attempt::Answered(response) => match unsent(&response, &connection, copy, &upload) {
+                None => return Ok(Sent { response, flight, connection, upload }),
+                Some(again) => {
+                    request = again;
+                    connection.task.abort();
+                    tried.push(connection.way.slot);
+                    flight = elsewhere(proxy, flight, &mut tried, bytes).await?;
+                    pooled = Some(repeatable);
+                }
+            },
             Attempt::Unsent(again) => request = *again,
-            Attempt::Silent => request = copy.ok_or(Fault::Unknown)?,
+            Attempt::Silent => {
+                request = copy.filter(|_| repeatable && connection.used).ok_or(Fault::Unknown)?;
+            }
             Attempt::Failed(why) => return Err(why),
         }
     }
     Err(Fault::Unreachable.into())
 }
 
-/// The same request; only for one without a body.
+/// The request once more, should it have to be sent again: after a used connection has ended without a word, or a
+/// proxy of ours has found nobody.
+fn copy_if_needed(
+    request: &Request<Upload>,
+    connection: &Connection,
+    repeatable: bool,
+) -> Option<Request<Upload>> {
+    let before_proxy = connection.way.behind == Behind::Proxy;
+    if before_proxy {
+        request.body().keep();
+    }
+    (before_proxy || (repeatable && connection.used)).then(|| copy(request))
+}
+
+/// The request again if a proxy of ours sent it to nobody, and all of its body is still here.
+fn unsent(
+    response: &Response<Incoming>,
+    connection: &Connection,
+    copy: Option<Request<Upload>>,
+    upload: &Rc<Progress>,
+) -> Option<Request<Upload>> {
+    if connection.way.behind != Behind::Proxy || !own::says_unsent(response) {
+        return None;
+    }
+    let mut again = copy?;
+    *again.body_mut() = upload.take_back()?;
+    Some(again)
+}
+
+/// The same request, without its body.
 fn copy(request: &Request<Upload>) -> Request<Upload> {
     let mut copy = Request::new(Upload::none());
     copy.method_mut().clone_from(request.method());
@@ -95,15 +137,17 @@ async fn reach(
     proxy: &Proxy,
     mut flight: Flight,
     pooled: Option<bool>,
+    tried: &mut Vec<SlotKey>,
     bytes: u64,
 ) -> Result<(Flight, Connection), Unsent> {
-    let mut tried: Vec<SlotKey> = Vec::new();
     loop {
         let way = flight.way();
-        if let Some(connection) = pooled.and_then(|repeatable| proxy.pool.take(way, repeatable)) {
+        if let Some(connection) =
+            pooled.and_then(|repeatable| proxy.pool.take(way, repeatable, flight.since()))
+        {
             return Ok((flight, connection));
         }
-        match proxy.pool.connect(way).await {
+        match Box::pin(proxy.pool.connect(way)).await {
             Ok(connection) => {
                 flight.reached();
                 return Ok((flight, connection));
@@ -111,7 +155,7 @@ async fn reach(
             Err(e) => {
                 tracing::debug!("no connection to {}: {e}", way.address);
                 tried.push(way.slot);
-                flight = elsewhere(proxy, flight, &mut tried, bytes).await?;
+                flight = elsewhere(proxy, flight, tried, bytes).await?;
             }
         }
     }
@@ -135,23 +179,26 @@ async fn elsewhere(
 }
 
 async fn attempt(
-    proxy: &Proxy,
     flight: &Flight,
     connection: &mut Connection,
     request: Request<Upload>,
-    upload: &Progress,
+    upload: &Rc<Progress>,
 ) -> Attempt {
     let before = connection.traffic.read();
+    flight.awaits(upload);
     let fault = tokio::select! {
         biased;
         answer = connection.sender.try_send_request(request) => {
+            flight.is_answered();
             return answer.map_or_else(|e| judge(e, connection, before, upload), Attempt::Answered);
         }
-        () = flight.asked() => {
-            flight.ended(Ending::Cut);
-            Fault::Drained
-        }
-        () = overdue(proxy.config.answer.as_duration(), upload) => Fault::TimedOut,
+        why = flight.given_up() => match why {
+            GivenUp::Overdue => Fault::TimedOut,
+            GivenUp::Drained => {
+                flight.ended(Ending::Cut);
+                Fault::Drained
+            }
+        },
     };
     connection.task.abort();
     Attempt::Failed(fault.into())
@@ -175,17 +222,5 @@ fn judge(
         Attempt::Silent
     } else {
         Attempt::Failed(Fault::BadAnswer.into())
-    }
-}
-
-/// Ends when the app has been asked, and has had the whole request or the last piece that came of it, for so long.
-async fn overdue(limit: Duration, upload: &Progress) {
-    let mut from = Instant::now();
-    loop {
-        tokio::time::sleep_until((from + limit).into()).await;
-        match upload.last() {
-            Some(later) if later > from => from = later,
-            _ => return,
-        }
     }
 }

@@ -20,6 +20,9 @@ const BREATH: Duration = Duration::from_millis(50);
 /// Descriptors that are not for clients and apps: files, control sockets, the listening socket.
 const RESERVE: u64 = 64;
 
+/// Room for fewer clients is worth a warning: two tabs of a hundred browsers take as much.
+const FEW: u32 = 1_000;
+
 /// Raises the descriptor limit as far as it goes; how many clients that allows, each with a connection to an app.
 pub(crate) fn room_for_clients(wanted: u32) -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -29,10 +32,12 @@ pub(crate) fn room_for_clients(wanted: u32) -> usize {
     }
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let room = usize::try_from(limit.saturating_sub(RESERVE) / 2).unwrap_or(usize::MAX);
-    if room < wanted as usize {
+    if room < wanted.min(FEW) as usize {
         tracing::warn!(
-            "the descriptor limit of {limit} allows {room} clients at once, fewer than the {wanted} wanted"
+            "the descriptor limit of {limit} allows {room} clients at once; raise it (ulimit -Hn, LimitNOFILE=)"
         );
+    } else if room < wanted as usize {
+        tracing::info!("the descriptor limit of {limit} allows {room} clients at once");
     }
     room.min(wanted as usize)
 }
@@ -119,10 +124,11 @@ fn keep_alive(stream: &TcpStream) -> io::Result<()> {
 /// hyper's graceful shutdown is never used here: it closes an idle connection at once, and the request that is on
 /// its way meets a reset. Each answer's `Connection: close` ends it instead.
 async fn serve_http1(proxy: &Rc<Proxy>, stream: Counted, client: Rc<Client>) -> hyper::Result<()> {
+    client.ends_when_idle(stream.traffic());
     let service = service_fn(|request| handle(Rc::clone(proxy), Rc::clone(&client), request));
     http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(proxy.config.client_idle.as_duration())
+        // `overdue` closes those that are idle.
+        .header_read_timeout(None)
         .max_header_size(proxy.config.head_bytes as usize)
         .serve_connection(stream.hyper(), service)
         .with_upgrades()

@@ -1,5 +1,6 @@
 //! What a proxy remembers across its own death: its slots, and whether each is open, shut or sealed.
 
+use crate::control::Behind;
 use everup_core::gate::machine::Kept;
 use everup_core::ids::{InstanceId, Zone};
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,8 @@ pub(crate) struct State {
 pub(crate) struct KeptSlot {
     pub(crate) id: InstanceId,
     pub(crate) zone: Zone,
+    #[serde(default)]
+    pub(crate) behind: Behind,
     pub(crate) gate: Kept,
 }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
@@ -27,14 +27,35 @@ pub(crate) enum Broken {
     TooLarge,
 }
 
-/// What its sender can still see of a body that was handed to a connection.
+/// What its sender can still see, and take back, of a body that was handed to a connection.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     last: Cell<Option<Instant>>,
     broke: Cell<bool>,
     too_large: Cell<bool>,
     ended: Cell<bool>,
+    content: RefCell<Content>,
 }
+
+/// What is still to be handed on.
+#[derive(Debug, Default)]
+struct Content {
+    read: VecDeque<Frame<Bytes>>,
+    rest: Option<Incoming>,
+    limit: u64,
+    permission: Option<Permission>,
+    kept: Option<Kept>,
+}
+
+/// What was handed on, as long as it is little.
+#[derive(Debug, Default)]
+struct Kept {
+    frames: VecDeque<Frame<Bytes>>,
+    size: usize,
+}
+
+/// So much is kept of a body that may have to be sent again; of one that is larger, nothing.
+const KEPT: usize = 16 << 10;
 
 impl Progress {
     /// When the last piece was handed on.
@@ -55,84 +76,138 @@ impl Progress {
     pub(crate) fn ended(&self) -> bool {
         self.ended.get()
     }
+
+    /// The whole body again, from its beginning; nothing where too much of it was handed on. The connection that it was
+    /// handed to must not ask for more of it.
+    pub(crate) fn take_back(&self) -> Option<Upload> {
+        let mut content = self.content.take();
+        let kept = content.kept.take()?;
+        let mut read = kept.frames;
+        read.append(&mut content.read);
+        Some(Upload::of(Content { read, kept: Some(Kept::default()), ..content }))
+    }
+
+    fn poll_rest(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let mut content = self.content.borrow_mut();
+        let Some(rest) = &mut content.rest else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(rest).poll_frame(cx));
+        Poll::Ready(match frame {
+            None => {
+                content.rest = None;
+                None
+            }
+            Some(Err(e)) => {
+                self.broke.set(true);
+                Some(Err(Broken::Client(e)))
+            }
+            Some(Ok(frame)) => {
+                let frame = content.within_limit(frame);
+                self.too_large.set(frame.is_err());
+                Some(frame)
+            }
+        })
+    }
+}
+
+impl Content {
+    fn is_empty(&self) -> bool {
+        self.read.is_empty() && self.rest.is_none()
+    }
+
+    fn within_limit(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, Broken> {
+        self.limit = self.limit.checked_sub(size(&frame) as u64).ok_or(Broken::TooLarge)?;
+        // Nothing follows trailers, and hyper does not ask whether something does.
+        if frame.is_trailers() || self.rest.as_ref().is_some_and(Body::is_end_stream) {
+            self.rest = None;
+        }
+        Ok(frame)
+    }
+
+    fn keep(&mut self, frame: &Frame<Bytes>) {
+        let Some(kept) = &mut self.kept else { return };
+        kept.size += size(frame);
+        if kept.size > KEPT {
+            self.kept = None;
+        } else {
+            kept.frames.extend(copy(frame));
+        }
+    }
+}
+
+fn size(frame: &Frame<Bytes>) -> usize {
+    frame.data_ref().map_or(0, Bytes::len)
+}
+
+fn copy(frame: &Frame<Bytes>) -> Option<Frame<Bytes>> {
+    let data = frame.data_ref().cloned().map(Frame::data);
+    data.or_else(|| frame.trailers_ref().cloned().map(Frame::trailers))
 }
 
 /// The body.
 #[derive(Debug)]
-pub(crate) struct Upload {
-    read: VecDeque<Frame<Bytes>>,
-    rest: Option<Incoming>,
-    limit: u64,
-    progress: Rc<Progress>,
-    permission: Option<Permission>,
-}
+pub(crate) struct Upload(Rc<Progress>);
 
 impl Upload {
     /// The body of a request; more than `limit` bytes break it off.
     pub(crate) fn new(body: Incoming, limit: Option<u64>) -> Self {
         let rest = Some(body).filter(|b| !b.is_end_stream());
-        let progress = Rc::new(Progress::default());
-        progress.ended.set(rest.is_none());
-        Self { read: VecDeque::new(), rest, limit: limit.unwrap_or(u64::MAX), progress, permission: None }
+        Self::of(Content { rest, limit: limit.unwrap_or(u64::MAX), ..Content::default() })
     }
 
     /// No body; for a request that is sent again.
     pub(crate) fn none() -> Self {
-        Self { read: VecDeque::new(), rest: None, limit: 0, progress: Rc::default(), permission: None }
+        Self::of(Content::default())
+    }
+
+    fn of(content: Content) -> Self {
+        let ended = Cell::new(content.is_empty());
+        Self(Rc::new(Progress { ended, content: RefCell::new(content), ..Progress::default() }))
     }
 
     pub(crate) fn progress(&self) -> Rc<Progress> {
-        Rc::clone(&self.progress)
+        Rc::clone(&self.0)
+    }
+
+    /// From now on what is handed on is kept, as long as it is little, so that [`Progress::take_back`] has it.
+    pub(crate) fn keep(&self) {
+        self.0.content.borrow_mut().kept.get_or_insert_default();
     }
 
     /// Waits for the app's word (100 Continue) before it reads the client's body.
-    pub(crate) fn wait_for_permission(&mut self) -> Arc<Notify> {
+    pub(crate) fn wait_for_permission(&self) -> Arc<Notify> {
         let granted = Arc::new(Notify::new());
         let given = Arc::clone(&granted);
-        self.permission = Some(Permission(Box::pin(async move {
+        self.0.content.borrow_mut().permission = Some(Permission(Box::pin(async move {
             drop(tokio::time::timeout(EXPECT, given.notified()).await);
         })));
         granted
     }
 
     /// Reads one piece ahead; its size, or nothing at the end.
-    pub(crate) async fn read_ahead(&mut self) -> Result<Option<u64>, Broken> {
-        let frame = std::future::poll_fn(|cx| self.poll_rest(cx)).await;
+    pub(crate) async fn read_ahead(&self) -> Result<Option<u64>, Broken> {
+        let frame = std::future::poll_fn(|cx| self.0.poll_rest(cx)).await;
         let Some(frame) = frame.transpose()? else { return Ok(None) };
-        let size = frame.data_ref().map_or(0, Bytes::len) as u64;
-        self.read.push_back(frame);
+        let size = size(&frame) as u64;
+        self.0.content.borrow_mut().read.push_back(frame);
         Ok(Some(size))
     }
 
-    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let Some(rest) = &mut self.rest else { return Poll::Ready(None) };
-        let frame = ready!(Pin::new(rest).poll_frame(cx));
-        Poll::Ready(match frame {
-            None => {
-                self.rest = None;
-                None
-            }
-            Some(Err(e)) => {
-                self.progress.broke.set(true);
-                Some(Err(Broken::Client(e)))
-            }
-            Some(Ok(frame)) => Some(self.within_limit(frame)),
-        })
-    }
-
-    fn within_limit(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, Broken> {
-        let size = frame.data_ref().map_or(0, Bytes::len) as u64;
-        match self.limit.checked_sub(size) {
-            Some(rest) => self.limit = rest,
-            None => {
-                self.progress.too_large.set(true);
-                return Err(Broken::TooLarge);
-            }
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let mut content = self.0.content.borrow_mut();
+        if let Some(permission) = &mut content.permission {
+            ready!(permission.0.as_mut().poll(cx));
+            content.permission = None;
         }
-        if self.rest.as_ref().is_some_and(Body::is_end_stream) {
-            self.rest = None;
+        let read = content.read.pop_front();
+        drop(content);
+        let frame = match read {
+            Some(frame) => Some(Ok(frame)),
+            None => ready!(self.0.poll_rest(cx)),
+        };
+        if let Some(Ok(frame)) = &frame {
+            self.0.content.borrow_mut().keep(frame);
         }
-        Ok(frame)
+        Poll::Ready(frame)
     }
 }
 
@@ -140,30 +215,21 @@ impl Body for Upload {
     type Data = Bytes;
     type Error = Broken;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        if let Some(permission) = &mut self.permission {
-            ready!(permission.0.as_mut().poll(cx));
-            self.permission = None;
-        }
-        let frame = match self.read.pop_front() {
-            Some(frame) => Some(Ok(frame)),
-            None => ready!(self.poll_rest(cx)),
-        };
-        self.progress.last.set(Some(Instant::now()));
-        self.progress.ended.set(self.is_end_stream());
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let frame = ready!(self.poll(cx));
+        self.0.last.set(Some(Instant::now()));
+        self.0.ended.set(self.is_end_stream());
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.read.is_empty() && self.rest.is_none()
+        self.0.content.borrow().is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let read: u64 = self.read.iter().map(|f| f.data_ref().map_or(0, Bytes::len) as u64).sum();
-        let rest = self.rest.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
+        let content = self.0.content.borrow();
+        let read: u64 = content.read.iter().map(|frame| size(frame) as u64).sum();
+        let rest = content.rest.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
         let mut hint = SizeHint::new();
         hint.set_lower(read + rest.lower());
         if let Some(upper) = rest.upper() {

@@ -7,8 +7,8 @@ use crate::failure::{Failure, chain};
 use crate::wire_up::places::Places;
 use everup_core::ids::{InstanceId, Zone};
 use everup_host::local;
-use everup_host::settings::Settings;
-use everup_proxy::{Config, Role};
+use everup_host::settings::{Check, Health, Settings};
+use everup_proxy::{Ask, Config, Role};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -48,13 +48,37 @@ pub fn run(args: &Args, _context: &Context) -> Result<Exit, Failure> {
 }
 
 fn balancer(settings: &Settings) -> Config {
-    Config { role: Role::Balancer, limits: settings.hold(), ..Config::default() }
+    Config {
+        role: Role::Balancer,
+        check: check(&settings.health),
+        limits: settings.hold(),
+        ..Config::default()
+    }
 }
 
 /// Only the balancer talks to it, whose word about the client is believed.
 fn before_app(settings: &Settings) -> Config {
     let trusted = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
-    Config { role: Role::Proxy, limits: settings.hold(), trusted, ..Config::default() }
+    Config {
+        role: Role::Proxy,
+        check: check(&settings.health),
+        limits: settings.hold(),
+        trusted,
+        ..Config::default()
+    }
+}
+
+/// How the app is asked while it serves. A command has to be run as the app is, which only its agent can.
+fn check(health: &Health) -> Option<everup_proxy::Check> {
+    let ask = match &health.check {
+        Check::Command(_) => return None,
+        Check::Tcp => Ask::Tcp,
+        Check::Http { path, host, forwarded_proto } => {
+            Ask::Http { path: path.clone(), host: host.clone(), forwarded_proto: forwarded_proto.clone() }
+        }
+    };
+    let &Health { interval, deadline, successes, failures, .. } = health;
+    Some(everup_proxy::Check { ask, interval, deadline, successes, failures })
 }
 
 /// Reads what the keeper wrote.

@@ -28,7 +28,7 @@ use everup_host::local::ports::Block;
 use everup_host::proc::boot_id;
 use everup_host::settings::{GateKind, Settings};
 use everup_host::stage::Releases;
-use everup_proxy::control::{Client, NewSlot, SlotGate};
+use everup_proxy::control::{Behind, Client, NewSlot, SlotGate};
 use everup_web::client::Http;
 use everup_web::clock::system;
 use everup_web::keyring::Keyring;
@@ -167,11 +167,11 @@ fn resolve(sight: Sight) -> Resolve {
 /// is the gate, and shut until it is told of an app.
 fn slot(settings: &Settings, seat: &Seat) -> NewSlot {
     let start = || StartId::new(format!("proxy-of-{}", seat.id)).expect("an instance's id fits a start's");
-    let upstream = match settings.fleet.gate {
-        GateKind::Slot => None,
-        GateKind::Proxy => Some(Upstream { address: seat.block.proxy(), start: start() }),
+    let (upstream, behind) = match settings.fleet.gate {
+        GateKind::Slot => (None, Behind::App),
+        GateKind::Proxy => (Some(Upstream { address: seat.block.proxy(), start: start() }), Behind::Proxy),
     };
-    NewSlot { id: seat.id.clone(), zone: seat.zone.clone(), upstream, balanced: false }
+    NewSlot { id: seat.id.clone(), zone: seat.zone.clone(), upstream, balanced: false, behind }
 }
 
 fn gate(settings: &Settings, seat: &Seat, balancer: &Client) -> SlotGate {
@@ -184,7 +184,13 @@ fn gate(settings: &Settings, seat: &Seat, balancer: &Client) -> SlotGate {
 /// Makes the places for this instance in the balancer, and in its own proxy, as soon as those run. What is there
 /// already stays as it is: so an agent's restart changes nothing.
 async fn ensure_slots(fleet: &LocalFleet, gate: &SlotGate, seat: &Seat) {
-    let own = NewSlot { id: seat.id.clone(), zone: seat.zone.clone(), upstream: None, balanced: true };
+    let own = NewSlot {
+        id: seat.id.clone(),
+        zone: seat.zone.clone(),
+        upstream: None,
+        balanced: true,
+        behind: Behind::App,
+    };
     while let Err(error) = fleet.ensure_slot().await {
         tracing::debug!("{error}");
         tokio::time::sleep(PAUSE).await;

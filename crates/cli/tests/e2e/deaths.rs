@@ -31,6 +31,19 @@ fn an_app_in_quiet_times_is_replaced() {
     users.served_but(INSIDE);
 }
 
+/// Its own proxy says what it sent to nobody, and the balancer asks another instance.
+#[test]
+fn an_app_behind_a_proxy_in_quiet_times() {
+    let fleet = fleet(&Setup { gate: "proxy", ..Setup::default() });
+    let users = fleet.users();
+    let victim = other(&fleet);
+    let before = fleet.apps()[&victim];
+    fleet.kill_app(&victim);
+    crate::harness::until("another app", || (*fleet.apps().get(&victim)? != before).then_some(()));
+    fleet.all_serve(4, "1");
+    users.served_but(INSIDE);
+}
+
 #[test]
 fn an_app_during_a_roll() {
     let fleet = fleet(&Setup::default());

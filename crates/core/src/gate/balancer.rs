@@ -202,6 +202,8 @@ impl Balancer {
     /// Lets the balancer choose `slot` for new requests, or not.
     pub fn balance(&mut self, now: Mono, slot: SlotKey, on: bool) {
         if let Some(slot) = self.slots.get_mut(&slot) {
+            // Its instance found it well before it had it join.
+            slot.ill &= slot.balanced || !on;
             slot.balanced = on;
             slot.proven |= on;
         }
@@ -395,6 +397,7 @@ impl Balancer {
         {
             slot.proven = slot.balanced;
             slot.suspect = None;
+            slot.ill = false;
         }
     }
 

@@ -10,5 +10,5 @@ mod wire;
 
 pub use client::{Client, ControlError};
 pub use gate::SlotGate;
+pub use wire::{Behind, Hello, NewSlot, SlotState, Slots};
 pub(crate) use wire::{Command, Reply};
-pub use wire::{Hello, NewSlot, SlotState, Slots};

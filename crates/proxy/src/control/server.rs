@@ -210,7 +210,7 @@ async fn add_slot(proxy: &Proxy, slot: NewSlot) -> Answer {
             Kept::open(upstream, slot.balanced)
         }
     };
-    proxy.gates.add(&slot.id, slot.zone, &kept);
+    proxy.gates.add(&slot.id, slot.zone, slot.behind, &kept);
     stored(proxy).await
 }
 

@@ -117,6 +117,20 @@ pub struct NewSlot {
     pub upstream: Option<Upstream>,
     /// Whether the balancer chooses it for new requests from the start.
     pub balanced: bool,
+    /// What the upstream is.
+    #[serde(default)]
+    pub behind: Behind,
+}
+
+/// What a slot's upstream is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Behind {
+    /// An app, whose words are its own.
+    #[default]
+    App,
+    /// A proxy of ours before the app, whose word about what it did counts.
+    Proxy,
 }
 
 /// A slot as it is.
@@ -141,7 +155,8 @@ pub struct SlotState {
 /// All slots, numbered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slots {
-    /// Differs from any earlier one when a slot came, went, joined, left, or its gate changed what it does. Mere
+    /// Differs from any earlier one when a slot came, went, joined, left, fell ill, became well, or its gate changed
+    /// what it does. Mere
     /// counts do not change it.
     pub seq: u64,
     /// By instance.

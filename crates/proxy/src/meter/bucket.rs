@@ -56,6 +56,11 @@ impl Bucket {
         self.held.longest_ms = self.held.longest_ms.max(u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
     }
 
+    /// Nobody was answered for so long.
+    pub(super) fn gap(&mut self, span: Duration) {
+        self.longest_gap_ms = self.longest_gap_ms.max(u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
+    }
+
     pub(super) fn merge(&mut self, other: &Self) {
         self.requests.iter_mut().zip(&other.requests).for_each(|(sum, tenth)| add(sum, tenth));
         self.held.count += other.held.count;

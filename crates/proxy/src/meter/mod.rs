@@ -22,6 +22,9 @@ use tokio::sync::Notify;
 /// The counts are written at most so often; a crash loses that much at most, and what was pending counts as failed.
 const TICK: Duration = Duration::from_millis(50);
 
+/// Outcomes are counted by the tenth of a second.
+const PRECISE: Duration = Duration::from_millis(5);
+
 /// Latencies "before" are those of this span before a window.
 const BEFORE: Millis = Millis::from_secs(60);
 
@@ -36,11 +39,17 @@ pub(crate) struct Meter {
     /// Since when somebody waits for an answer and none came.
     silent: Cell<Option<Instant>>,
     dirty: Notify,
+    /// What the wall's clock said when it was asked last.
+    clock: Cell<(Instant, Duration)>,
 }
 
 /// Wall time, for people and for windows.
 pub(crate) fn wall() -> Wall {
-    Wall(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| Millis::from(d).0))
+    Wall(Millis::from(since_1970()).0)
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
 fn second() -> u64 {
@@ -67,6 +76,7 @@ impl Meter {
             pending: Cell::new(0),
             silent: Cell::new(None),
             dirty: Notify::new(),
+            clock: Cell::new((Instant::now(), since_1970())),
         });
         meter.lost(lost);
         meter.write();
@@ -88,7 +98,7 @@ impl Meter {
 
     /// What was pending when a process died has failed, and nobody knows what became of it.
     fn lost(&self, lost: u64) {
-        self.count(|_, requests| {
+        self.count(Instant::now(), |_, requests| {
             requests.total += lost;
             requests.failed += lost;
             requests.outcome_unknown += lost;
@@ -117,8 +127,8 @@ impl Meter {
 
     /// The bucket of this second, and the requests of this tenth of it; the bucket before is written first, so that
     /// nothing has to be kept.
-    fn count(&self, count: impl FnOnce(&mut Bucket, &mut Requests)) {
-        let at = wall();
+    fn count(&self, now: Instant, count: impl FnOnce(&mut Bucket, &mut Requests)) {
+        let at = self.wall(now);
         let now = at.0 / 1_000;
         if self.current.borrow().second != now {
             self.write();
@@ -131,6 +141,17 @@ impl Meter {
         count(&mut bucket, &mut requests);
         bucket.requests[tenth(at)] = requests;
         self.dirty.notify_one();
+    }
+
+    /// The time of the wall's clock at `now`, which has just been; asked again every few milliseconds only.
+    fn wall(&self, now: Instant) -> Wall {
+        let (asked, said) = self.clock.get();
+        let since = now.saturating_duration_since(asked);
+        if since < PRECISE {
+            return Wall(Millis::from(said + since).0);
+        }
+        self.clock.set((Instant::now(), since_1970()));
+        wall()
     }
 
     fn begins(&self, now: Instant) {

@@ -61,33 +61,42 @@ impl Record {
     /// Its answer has begun and has no foreseeable end: nobody waits for that end.
     pub(crate) fn streams(&mut self) {
         if !std::mem::replace(&mut self.stream, true) {
-            self.answered(Instant::now());
+            let now = Instant::now();
+            let gap = self.gap(now);
+            self.meter.count(now, |bucket, _| bucket.gap(gap));
         }
     }
 
-    pub(crate) fn finish(mut self, outcome: Outcome) {
-        self.close(outcome);
+    /// When it came.
+    pub(crate) const fn began(&self) -> Instant {
+        self.began
     }
 
-    fn answered(&mut self, now: Instant) {
-        let gap = u64::try_from(self.meter.ends(now).as_millis()).unwrap_or(u64::MAX);
-        self.meter.count(|bucket, _| bucket.longest_gap_ms = bucket.longest_gap_ms.max(gap));
+    pub(crate) fn finish(self, outcome: Outcome) {
+        self.finish_at(Instant::now(), outcome);
     }
 
-    fn close(&mut self, outcome: Outcome) {
+    pub(crate) fn finish_at(mut self, now: Instant, outcome: Outcome) {
+        self.close(now, outcome);
+    }
+
+    /// Nobody waits for its answer any more; nothing where nobody did.
+    fn gap(&self, now: Instant) -> Duration {
+        self.meter.ends(now)
+    }
+
+    fn close(&mut self, now: Instant, outcome: Outcome) {
         if std::mem::replace(&mut self.done, true) {
             return;
         }
-        let now = Instant::now();
-        if !self.stream {
-            self.answered(now);
-        }
+        let gap = if self.stream { Duration::ZERO } else { self.gap(now) };
         let left_while_held = outcome == Outcome::Left && self.waiting;
         self.passes();
         let took = now.saturating_duration_since(self.began);
         let failed =
             matches!(outcome, Outcome::Refused | Outcome::Failed | Outcome::Unknown) || left_while_held;
-        self.meter.count(|bucket, requests| {
+        self.meter.count(now, |bucket, requests| {
+            bucket.gap(gap);
             requests.total += 1;
             requests.failed += u64::from(failed);
             requests.refused += u64::from(outcome == Outcome::Refused);
@@ -111,6 +120,8 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        self.close(Outcome::Left);
+        if !self.done {
+            self.close(Instant::now(), Outcome::Left);
+        }
     }
 }

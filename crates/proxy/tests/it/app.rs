@@ -12,6 +12,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -69,6 +70,20 @@ impl App {
         });
         tasks.borrow_mut().push(accept.abort_handle());
         Self { address, connections, tasks }
+    }
+
+    /// An app that answers each request without a body with these bytes.
+    pub(crate) async fn saying(answer: &'static [u8]) -> Self {
+        Self::raw(move |mut stream| async move {
+            let mut seen = Vec::new();
+            while stream.read_buf(&mut seen).await.is_ok_and(|n| n > 0) {
+                if seen.ends_with(b"\r\n\r\n") {
+                    seen.clear();
+                    stream.write_all(answer).await.unwrap();
+                }
+            }
+        })
+        .await
     }
 
     /// An app that answers with its name.

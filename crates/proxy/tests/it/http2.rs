@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 #[derive(Clone, Copy)]
-struct Local;
+pub(crate) struct Local;
 
 impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for Local {
     fn execute(&self, task: F) {
@@ -27,15 +27,15 @@ impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for Local {
     }
 }
 
-type Sender = SendRequest<Full<Bytes>>;
+pub(crate) type Sender = SendRequest<Full<Bytes>>;
 
-async fn connect(address: SocketAddr) -> (Sender, JoinHandle<hyper::Result<()>>) {
+pub(crate) async fn connect(address: SocketAddr) -> (Sender, JoinHandle<hyper::Result<()>>) {
     let stream = TcpStream::connect(address).await.unwrap();
     let (sender, connection) = http2::handshake(Local, TokioIo::new(stream)).await.unwrap();
     (sender, tokio::task::spawn_local(connection))
 }
 
-fn request(method: &str, path: &str, body: &'static str) -> Request<Full<Bytes>> {
+pub(crate) fn request(method: &str, path: &str, body: &'static str) -> Request<Full<Bytes>> {
     let uri = format!("http://shop.example{path}");
     Request::builder().method(method).uri(uri).body(Full::new(body.into())).unwrap()
 }
@@ -89,6 +89,25 @@ fn a_head_request_keeps_the_length() {
         assert_eq!(response.headers()["content-length"], "4");
         assert_eq!(whole(response).await, (200, String::new()));
         assert_eq!(whole(sender.send_request(request("GET", "/", "")).await.unwrap()).await.1, "body");
+    });
+}
+
+/// C3: what was not modified has a length, and no body.
+#[test]
+fn what_was_not_modified_keeps_its_length() {
+    test(async {
+        let answer = b"HTTP/1.1 304 Not Modified\r\ncontent-length: 12345\r\netag: \"1\"\r\n\r\n";
+        let app = App::saying(answer).await;
+        let proxy = Running::start(Config::default()).await;
+        let id = proxy.add("i-1", Some(app.address)).await;
+        let (mut sender, _connection) = connect(proxy.address).await;
+        for _ in 0..2 {
+            let response = sender.send_request(request("GET", "/", "")).await.unwrap();
+            assert_eq!(response.headers()["content-length"], "12345");
+            assert_eq!(whole(response).await, (304, String::new()));
+        }
+        proxy.until(&id, |c| c.in_flight == 0).await;
+        assert_eq!(app.connections.get(), 1, "each was complete");
     });
 }
 

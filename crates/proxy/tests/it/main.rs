@@ -3,13 +3,18 @@
 
 mod app;
 mod balance;
+mod check;
 mod client;
 mod control;
+mod crowd;
 mod drain;
 mod hold;
 mod http2;
+mod idle;
 mod plain;
 mod retry;
 mod succession;
+mod trailers;
+mod two_hops;
 mod upload;
 mod world;

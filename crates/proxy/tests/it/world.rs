@@ -5,7 +5,7 @@ use everup_core::ids::{Fence, HoldId, InstanceId, Rev, StartId, Term, Zone};
 use everup_core::receipt::{Source, Window};
 use everup_core::seams::Gate;
 use everup_core::time::{Millis, Wall};
-use everup_proxy::control::{Client, NewSlot};
+use everup_proxy::control::{Behind, Client, NewSlot};
 use everup_proxy::{Config, Places, RunError, run};
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
@@ -89,8 +89,17 @@ impl Running {
     }
 
     pub(crate) async fn add(&self, name: &str, upstream: Option<SocketAddr>) -> InstanceId {
+        self.add_before(Behind::App, name, upstream).await
+    }
+
+    pub(crate) async fn add_before(
+        &self,
+        behind: Behind,
+        name: &str,
+        upstream: Option<SocketAddr>,
+    ) -> InstanceId {
         let upstream = upstream.map(|a| self::upstream(a, "first"));
-        let slot = NewSlot { id: id(name), zone: Zone::new("a").unwrap(), upstream, balanced: true };
+        let slot = NewSlot { id: id(name), zone: Zone::new("a").unwrap(), upstream, balanced: true, behind };
         self.client.add_slot(&slot).await.unwrap();
         id(name)
     }

@@ -93,3 +93,17 @@ fn the_ill_are_chosen_only_when_all_are() {
     gates.checked(b, false);
     assert_eq!(passes(gates.arrive(Mono(0), 1)).slot, a, "nobody is healthy: go on with all");
 }
+
+#[test]
+fn a_new_app_is_not_ill_because_the_old_one_was() {
+    let (mut gates, a, b) = two();
+    gates.checked(a, false);
+    gates.checked(b, false);
+    gates.switch(a, &upstream("new"));
+    assert!(gates.healthy(a) && !gates.healthy(b));
+    gates.balance(Mono(0), b, true);
+    assert!(!gates.healthy(b), "it was in the balancer already");
+    gates.balance(Mono(0), b, false);
+    gates.balance(Mono(0), b, true);
+    assert!(gates.healthy(b), "its instance found it well again");
+}

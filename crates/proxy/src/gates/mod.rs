@@ -1,19 +1,23 @@
 //! The pure balancer of `everup_core::gate`, given a clock, wakers and names.
 
+mod number;
+mod orders;
+mod waiter;
+
+pub(crate) use waiter::Waiter;
+
+use crate::control::Behind;
 use crate::flight::{Ending, Flight, Inside};
 use crate::state::{KeptSlot, State};
-use everup_core::gate::machine::{
-    Arrival, Balancer, Event, HoldRefused, Kept, NoUpstream, Pass, Refusal, SlotKey, Ticket,
-};
-use everup_core::gate::{Counts, Drain, Drained, Hold, HoldLimits, NotHolding, Passing, Upstream};
+use everup_core::gate::machine::{Arrival, Balancer, Event, Pass, Refusal, SlotKey, Ticket};
+use everup_core::gate::{Counts, Drained, HoldLimits, Passing, Upstream};
 use everup_core::ids::{HoldId, InstanceId, Zone};
 use everup_core::time::{Millis, Mono};
+use number::Number;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
-use std::future::Future;
-use std::pin::Pin;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::BuildHasherDefault;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 
@@ -28,6 +32,7 @@ const SPREAD: Duration = Duration::from_millis(500);
 pub(crate) struct Named {
     pub(crate) key: SlotKey,
     pub(crate) zone: Zone,
+    pub(crate) behind: Behind,
     drain: Draining,
 }
 
@@ -47,6 +52,10 @@ pub(crate) enum Draining {
 #[error("there is no slot for instance {0}; add it first")]
 pub(crate) struct NoSlot(pub(crate) InstanceId);
 
+/// The slot was removed.
+#[derive(Debug)]
+pub(crate) struct Gone;
+
 type Verdict = Result<Flight, Refusal>;
 
 /// All gates of this proxy.
@@ -54,8 +63,10 @@ type Verdict = Result<Flight, Refusal>;
 pub(crate) struct Gates {
     machine: RefCell<Balancer>,
     named: RefCell<BTreeMap<InstanceId, Named>>,
+    /// The slots before proxies of ours.
+    proxies: RefCell<BTreeSet<SlotKey>>,
     waiting: RefCell<HashMap<Ticket, oneshot::Sender<Verdict>>>,
-    inside: RefCell<HashMap<Ticket, Rc<Inside>>>,
+    inside: RefCell<HashMap<Ticket, Rc<Inside>, BuildHasherDefault<Number>>>,
     seq: Cell<u64>,
     changed: Notify,
     due: Notify,
@@ -80,6 +91,7 @@ impl Gates {
         let gates = Rc::new(Self {
             machine: RefCell::new(Balancer::new(limits)),
             named: RefCell::default(),
+            proxies: RefCell::default(),
             waiting: RefCell::default(),
             inside: RefCell::default(),
             seq: Cell::new(seq),
@@ -88,21 +100,25 @@ impl Gates {
             start: Instant::now(),
         });
         for slot in kept.slots {
-            gates.add(&slot.id, slot.zone, &slot.gate);
+            gates.add(&slot.id, slot.zone, slot.behind, &slot.gate);
         }
         gates
     }
 
     fn now(&self) -> Mono {
-        Mono(Millis::from(self.start.elapsed()).0)
+        self.at(Instant::now())
+    }
+
+    fn at(&self, at: Instant) -> Mono {
+        Mono(Millis::from(at.saturating_duration_since(self.start)).0)
     }
 
     // What requests do.
 
-    /// A request of `bytes` in memory has come.
-    pub(crate) fn arrive(self: &Rc<Self>, bytes: u64) -> Entry {
-        let arrival = self.machine.borrow_mut().arrive(self.now(), bytes);
-        self.entry(arrival)
+    /// A request of `bytes` in memory came at `now`.
+    pub(crate) fn arrive(self: &Rc<Self>, now: Instant, bytes: u64) -> Entry {
+        let arrival = self.machine.borrow_mut().arrive(self.at(now), bytes);
+        self.entry(now, arrival)
     }
 
     /// `flight` could not be begun: nobody listens there. Nothing was sent, so another gate may take it.
@@ -110,14 +126,14 @@ impl Gates {
         let Some(pass) = flight.give_up() else { return Entry::Unreachable };
         self.inside.borrow_mut().remove(&pass.ticket);
         let arrival = self.machine.borrow_mut().unreachable(self.now(), pass, tried, bytes);
-        let entry = self.entry(arrival);
+        let entry = self.entry(Instant::now(), arrival);
         self.settle();
         entry
     }
 
-    fn entry(self: &Rc<Self>, arrival: Arrival) -> Entry {
+    fn entry(self: &Rc<Self>, now: Instant, arrival: Arrival) -> Entry {
         match arrival {
-            Arrival::Pass(pass) => Entry::In(Flight::new(Rc::clone(self), pass)),
+            Arrival::Pass(pass) => Entry::In(Flight::new(Rc::clone(self), pass, now)),
             Arrival::Refuse(refusal) => Entry::Refused(refusal),
             Arrival::Unreachable => Entry::Unreachable,
             Arrival::Wait(ticket) => {
@@ -133,13 +149,10 @@ impl Gates {
         self.inside.borrow_mut().insert(ticket, inside);
     }
 
-    pub(crate) fn out(self: &Rc<Self>, ticket: Ticket, pass: Option<Pass>) {
-        // A request that gave its place up may be inside again under the same ticket.
-        if let Some(pass) = pass {
-            self.inside.borrow_mut().remove(&ticket);
-            self.machine.borrow_mut().answered(self.now(), pass);
-            self.settle();
-        }
+    pub(crate) fn out(self: &Rc<Self>, now: Instant, pass: Pass) {
+        self.inside.borrow_mut().remove(&pass.ticket);
+        self.machine.borrow_mut().answered(self.at(now), pass);
+        self.settle();
     }
 
     pub(crate) fn streaming(self: &Rc<Self>, pass: &mut Pass) {
@@ -202,7 +215,7 @@ impl Gates {
         match event {
             Event::LetGo(pass, _) => {
                 let ticket = pass.ticket;
-                self.tell(ticket, Ok(Flight::new(Rc::clone(self), pass)));
+                self.tell(ticket, Ok(Flight::new(Rc::clone(self), pass, Instant::now())));
             }
             Event::Expired(ticket, refusal) => self.tell(ticket, Err(refusal)),
             Event::Lapsed(_) => self.change(),
@@ -266,103 +279,18 @@ impl Gates {
         }
     }
 
+    /// Nobody waits longer than `limit` for the beginning of an answer.
+    pub(crate) fn give_up_overdue(&self, now: Instant, limit: Duration) {
+        self.inside.borrow().values().for_each(|inside| inside.give_up_overdue(now, limit));
+    }
+
     fn force(self: &Rc<Self>, slot: SlotKey, inside: &Rc<Inside>) {
         if let Some(pass) = inside.force() {
             if inside.notes_end() {
                 self.ended(slot, Ending::Cut);
             }
-            self.out(pass.ticket, Some(pass));
+            self.out(Instant::now(), pass);
         }
-    }
-
-    // What orders do.
-
-    /// Adds a slot unless it is there; whether it was added.
-    pub(crate) fn add(self: &Rc<Self>, id: &InstanceId, zone: Zone, kept: &Kept) -> bool {
-        if self.named.borrow().contains_key(id) {
-            return false;
-        }
-        let key = self.machine.borrow_mut().add(self.now(), kept);
-        let drain = Draining::Done(Drained::default());
-        self.named.borrow_mut().insert(id.clone(), Named { key, zone, drain });
-        self.settle_orders();
-        true
-    }
-
-    /// Removes a slot; the key that it had.
-    pub(crate) fn remove(self: &Rc<Self>, id: &InstanceId) -> Option<SlotKey> {
-        let named = self.named.borrow_mut().remove(id)?;
-        self.machine.borrow_mut().remove(self.now(), named.key);
-        self.settle_orders();
-        Some(named.key)
-    }
-
-    pub(crate) fn balance(self: &Rc<Self>, id: &InstanceId, on: bool) -> Result<(), NoSlot> {
-        let key = self.key(id)?;
-        self.machine.borrow_mut().balance(self.now(), key, on);
-        self.settle_orders();
-        Ok(())
-    }
-
-    pub(crate) fn hold(
-        self: &Rc<Self>,
-        id: &InstanceId,
-        hold: &Hold,
-    ) -> Result<Result<(), HoldRefused>, NoSlot> {
-        let key = self.key(id)?;
-        let renewed = self.machine.borrow().hold_id(key) == Some(&hold.id);
-        let held = self.machine.borrow_mut().hold(self.now(), key, hold);
-        self.settle_orders();
-        if held.is_ok() && !renewed {
-            self.end_streams(key, hold.id.clone());
-        }
-        Ok(held)
-    }
-
-    pub(crate) fn seal(
-        self: &Rc<Self>,
-        id: &InstanceId,
-        hold: Option<&HoldId>,
-    ) -> Result<Result<(), NotHolding>, NoSlot> {
-        let key = self.key(id)?;
-        let sealed = self.machine.borrow_mut().seal(self.now(), key, hold);
-        self.settle_orders();
-        Ok(sealed)
-    }
-
-    pub(crate) fn drain(self: &Rc<Self>, id: &InstanceId, drain: &Drain) -> Result<SlotKey, NoSlot> {
-        let key = {
-            let mut named = self.named.borrow_mut();
-            let named = named.get_mut(id).ok_or_else(|| NoSlot(id.clone()))?;
-            if !matches!(named.drain, Draining::Running(_)) {
-                named.drain = Draining::Running(Drained::default());
-            }
-            named.key
-        };
-        self.machine.borrow_mut().drain(self.now(), key, drain);
-        self.settle_orders();
-        Ok(key)
-    }
-
-    /// Switches; the key, when that changed where the gate sends.
-    pub(crate) fn switch(self: &Rc<Self>, id: &InstanceId, to: &Upstream) -> Result<SlotKey, NoSlot> {
-        let key = self.key(id)?;
-        self.machine.borrow_mut().switch(key, to);
-        self.settle_orders();
-        Ok(key)
-    }
-
-    pub(crate) fn release(self: &Rc<Self>, id: &InstanceId) -> Result<Result<(), NoUpstream>, NoSlot> {
-        let key = self.key(id)?;
-        let released = self.machine.borrow_mut().release(self.now(), key);
-        self.settle_orders();
-        Ok(released)
-    }
-
-    fn settle_orders(self: &Rc<Self>) {
-        self.settle();
-        self.change();
-        self.due.notify_one();
     }
 
     fn change(&self) {
@@ -397,6 +325,33 @@ impl Gates {
         self.machine.borrow().upstream(slot).cloned()
     }
 
+    /// What it sends to.
+    pub(crate) fn behind(&self, slot: SlotKey) -> Behind {
+        if self.proxies.borrow().contains(&slot) { Behind::Proxy } else { Behind::App }
+    }
+
+    /// What is to be asked how it is: where an open gate that the balancer chooses sends.
+    pub(crate) fn serving(&self, slot: SlotKey) -> Result<Option<Upstream>, Gone> {
+        let machine = self.machine.borrow();
+        let open = machine.counts(slot).ok_or(Gone)?.passing == Passing::Open && machine.balanced(slot);
+        Ok(machine.upstream(slot).filter(|_| open).cloned())
+    }
+
+    /// Whether active checks say so, or there was none.
+    pub(crate) fn is_healthy(&self, slot: SlotKey) -> bool {
+        self.machine.borrow().healthy(slot)
+    }
+
+    /// Whether an app is there for requests, or will be soon: one that is well, or requests are held on purpose.
+    pub(crate) fn is_well(&self) -> bool {
+        self.each(|_, named, machine| match machine.counts(named.key)?.passing {
+            Passing::Shut => None,
+            Passing::Open => Some(machine.healthy(named.key)),
+            Passing::Draining | Passing::Held | Passing::Sealed => Some(true),
+        })
+        .contains(&Some(true))
+    }
+
     pub(crate) fn idle(&self, id: &InstanceId) -> Result<bool, NoSlot> {
         let key = self.key(id)?;
         Ok(self.machine.borrow().idle(key))
@@ -423,7 +378,7 @@ impl Gates {
     pub(crate) fn state(&self) -> State {
         let kept = self.each(|id, named, machine| {
             let gate = machine.kept(named.key)?;
-            Some(KeptSlot { id: id.clone(), zone: named.zone.clone(), gate })
+            Some(KeptSlot { id: id.clone(), zone: named.zone.clone(), behind: named.behind, gate })
         });
         State::new(kept.into_iter().flatten().collect())
     }
@@ -448,35 +403,5 @@ async fn ask_one_by_one(streams: &[Rc<Inside>]) {
     for stream in streams {
         stream.ask();
         tokio::time::sleep(pause).await;
-    }
-}
-
-/// A request that waits. Dropped, it has left.
-pub(crate) struct Waiter {
-    gates: Rc<Gates>,
-    ticket: Ticket,
-    told: oneshot::Receiver<Verdict>,
-}
-
-impl Waiter {
-    /// Charges `bytes` more to it; false when the queue's memory is full.
-    pub(crate) fn grow(&self, bytes: u64) -> bool {
-        self.gates.machine.borrow_mut().grow(self.ticket, bytes)
-    }
-}
-
-impl Future for Waiter {
-    type Output = Verdict;
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Verdict> {
-        Pin::new(&mut self.told)
-            .poll(cx)
-            .map(|told| told.expect("the gates tell every waiter before they forget it"))
-    }
-}
-
-impl Drop for Waiter {
-    fn drop(&mut self) {
-        self.gates.waiting.borrow_mut().remove(&self.ticket);
-        self.gates.machine.borrow_mut().left(self.ticket);
     }
 }
