@@ -39,7 +39,7 @@ fn an_app_behind_a_proxy_in_quiet_times() {
     let victim = other(&fleet);
     let before = fleet.apps()[&victim];
     fleet.kill_app(&victim);
-    crate::harness::until("another app", || (*fleet.apps().get(&victim)? != before).then_some(()));
+    until("another app", || (*fleet.apps().get(&victim)? != before).then_some(()));
     fleet.all_serve(4, "1");
     users.served_but(INSIDE);
 }
