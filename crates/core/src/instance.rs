@@ -228,8 +228,11 @@ pub enum Outcome {
         /// Its last lines.
         log: Vec<String>,
     },
-    /// It is known never to have begun.
-    NeverBegan,
+    /// It is known never to have begun, and never will.
+    NeverBegan {
+        /// Why not.
+        reason: String,
+    },
     /// Killed by a signal, its host lost, or processes of it got away: a person has to look.
     Unknown {
         /// What is known.
@@ -237,6 +240,19 @@ pub enum Outcome {
         /// Its last lines.
         log: Vec<String>,
     },
+}
+
+impl Outcome {
+    /// It never began, for this reason.
+    pub fn never_began(reason: impl Into<String>) -> Self {
+        Self::NeverBegan { reason: reason.into() }
+    }
+
+    /// Whether it is known never to have begun.
+    #[must_use]
+    pub const fn is_never_begun(&self) -> bool {
+        matches!(self, Self::NeverBegan { .. })
+    }
 }
 
 /// One of the two places (ports) where an instance's app can run, so that two releases can run side by side.

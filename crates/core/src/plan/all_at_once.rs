@@ -14,6 +14,9 @@ use crate::release::{OnFailure, ReleaseRef};
 use crate::time::Millis;
 use crate::words;
 
+/// A migration that could not even be begun is tried so often: another runner may be able to.
+const MOST_TRIES: usize = 3;
+
 impl Planner<'_> {
     /// A hold never survives its coordinator's term by name: a successor's orders name it again.
     pub(super) fn begin_to_hold(&mut self) {
@@ -165,7 +168,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Grants the migration to one runner, preferably not the coordinator: one death shall not be both.
+    /// Grants the migration to one runner: preferably one that has not failed to begin it, and not the coordinator, for
+    /// one death shall not be both.
     fn grant_run(&mut self, attempt: u32) {
         let Some(migration) = self.next.migration.clone() else { return };
         let Some(runner) = self.runner() else {
@@ -202,7 +206,8 @@ impl Planner<'_> {
         };
         let present = self.present();
         let fits: Vec<&InstanceId> = present.iter().filter(fit).collect();
-        fits.iter().find(|id| Some(**id) != holder).or_else(|| fits.first()).map(|id| (*id).clone())
+        let tried = |id: &InstanceId| self.next.runs.iter().any(|run| run.runner == *id);
+        fits.into_iter().min_by_key(|id| (tried(id), Some(*id) == holder)).cloned()
     }
 
     /// Waits for the migration, however long it takes.
@@ -269,12 +274,25 @@ impl Planner<'_> {
                     }
                 }
             }
-            Outcome::NeverBegan => self.grant_run(run.run.attempt + 1),
+            Outcome::NeverBegan { reason } => self.try_again(run, &reason),
             Outcome::Unknown { reason, .. } => {
                 let ways = "look at the database, then say: everup resume --migration=applied, not-applied or run-again";
                 self.enter(State::NeedsOperator, format!("{reason}. {ways}"));
             }
         }
+    }
+
+    /// A run that never began has changed nothing: it is tried again, and then it was nothing.
+    fn try_again(&mut self, run: &RunEntry, reason: &str) {
+        let began = |run: &&RunEntry| run.outcome.as_ref().is_some_and(Outcome::is_never_begun);
+        let tries = self.next.runs.iter().filter(began).count();
+        if tries < MOST_TRIES {
+            return self.grant_run(run.run.attempt + 1);
+        }
+        self.go_back(format!(
+            "migration {} could not be begun in {tries} tries: {reason}",
+            run.run.migration
+        ));
     }
 
     fn applied(&mut self, because: String) {

@@ -103,7 +103,8 @@ impl Planner<'_> {
                 }
             }
             Task::TakeBack if done => self.came_back(id, view),
-            Task::TakeBack | Task::Hold { .. } | Task::Seal { .. } | Task::Migrate { .. } => {}
+            Task::TakeBack => self.maybe_late(id, view, grant, self.patience()),
+            Task::Hold { .. } | Task::Seal { .. } | Task::Migrate { .. } => {}
         }
     }
 
@@ -176,6 +177,13 @@ impl Planner<'_> {
             self.entry(id).ill_since = None;
         }
         let limit = if staging { self.next.policy.stage } else { self.patience() };
+        self.maybe_late(id, view, grant, limit);
+    }
+
+    fn maybe_late(&mut self, id: &InstanceId, view: &View, grant: &Grant, limit: Millis) {
+        if self.next.instances[id].progress == Progress::Failed {
+            return;
+        }
         if self.facts.elapsed.0.saturating_sub(grant.at.0) > limit.0 {
             let what = format!("did not finish within {limit}; it is {:?} now", view.phase).to_lowercase();
             self.fail(id, Problem::new("time limit", what));

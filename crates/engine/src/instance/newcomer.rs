@@ -120,6 +120,17 @@ pub(super) async fn ask<S: Seams>(body: &Body<'_, S>) -> Result<Wanted, StoreErr
     })
 }
 
+/// Whether no deployment runs and the environment wants another release than `present`, which does not start here. An
+/// instance that a deployment left behind has nothing to lose: it takes what a newcomer takes.
+pub(super) async fn has_moved_on<S: Seams>(body: &Body<'_, S>, present: &ReleaseRef) -> bool {
+    let Ok(Some(head)) = read::<Head>(body.seams, &head_key(&body.who.environment)).await else {
+        return false;
+    };
+    let head = head.value;
+    let wanted = head.newcomers.as_ref().filter(|release| head.allows(release));
+    head.current.is_none() && wanted.is_some_and(|wanted| wanted != present)
+}
+
 fn wait_for_the_first<S: Seams>(body: &Body<'_, S>) -> Wanted {
     // Jitter, so that a fleet that boots together does not ask together ever after.
     let jitter = body.seams.chance().next() % (LOOK_IDLE.0 / 2);

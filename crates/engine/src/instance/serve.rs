@@ -5,7 +5,7 @@
 
 use super::app::{done, ended, start, wait_healthy};
 use super::body::Body;
-use super::newcomer::{Wanted, announce, ask};
+use super::newcomer::{Wanted, announce, ask, has_moved_on};
 use super::tend::{Proof, Tended, tend};
 use everup_core::gate::{Drain, Passing};
 use everup_core::ids::Fence;
@@ -45,6 +45,10 @@ pub(super) async fn serve<S: Seams>(body: &Body<'_, S>, release: &ReleaseRef, ta
         back_off =
             if lived { body.who.care.back_off } else { Millis((back_off.0 * 2).min(LONGEST_BACK_OFF.0)) };
         body.pause(back_off).await;
+        if has_moved_on(body, release).await {
+            body.confirmed.set(false);
+            return body.remember(|memory| memory.goal = None).await;
+        }
     }
 }
 

@@ -88,7 +88,7 @@ impl ProcessRuntime {
             .map_err(|error| error.to_string())
             .and_then(|()| create_once(&place.begun(), SETTLED).map_err(|error| error.to_string()));
         match (settled, self.known(run)) {
-            (Ok(true), _) => Some(Outcome::NeverBegan),
+            (Ok(true), _) => Some(Outcome::never_began("it was settled before it began")),
             (Ok(false), Known::Ended(outcome)) => Some(outcome),
             (Ok(false), Known::Lost(state))
                 if crate::proc::marked(&mark(&state), state.minder.pid).is_empty() =>
@@ -107,7 +107,7 @@ impl ProcessRuntime {
         let place = self.place(run);
         let Ok(begun) = fs::read(place.begun()) else { return Known::NotBegun };
         if begun == SETTLED {
-            return Known::Ended(Outcome::NeverBegan);
+            return Known::Ended(Outcome::never_began("it was settled before it began"));
         }
         // The minder writes its state before it creates `begun`.
         let state = State::read(&place.state()).filter(|state| state.start.as_str().as_bytes() == begun);
@@ -131,14 +131,14 @@ impl ProcessRuntime {
         });
         if let Err(reason) = made {
             tracing::error!("migration {} was not begun: {reason}", run.migration);
-            return Some(Outcome::NeverBegan);
+            return Some(Outcome::never_began(reason));
         }
         let Answer::Refused { reason } = self.charge("run", &self.charge_of(run, &place)).await else {
             return None;
         };
         tracing::error!("migration {} was not begun: {reason}", run.migration);
         // Whoever is about to begin it after all comes too late from here on, or was first.
-        self.settle_run(run).await.filter(|outcome| *outcome == Outcome::NeverBegan)
+        self.settle_run(run).await.filter(Outcome::is_never_begun).map(|_| Outcome::never_began(reason))
     }
 
     fn charge_of(&self, run: &Run, place: &Place) -> Charge {
@@ -198,7 +198,7 @@ fn outcome_of(ended: Option<Ended>) -> Outcome {
     let unknown = |reason: String, log| Outcome::Unknown { reason, log };
     match ended {
         Some(Ended { how: How::Exited(code), log, .. }) => Outcome::Exited { code, log },
-        Some(Ended { how: How::NotBegun(_), .. }) => Outcome::NeverBegan,
+        Some(Ended { how: How::NotBegun(why), .. }) => Outcome::never_began(why),
         Some(Ended { how: how @ How::Signalled(_), log, .. }) => {
             unknown(format!("it was ended by {how}"), log)
         }

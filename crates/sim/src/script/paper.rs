@@ -114,7 +114,7 @@ impl Paper {
             ["run", id, "signal"] => {
                 self.ended(id, Outcome::Unknown { reason: "killed by signal 9".to_owned(), log: Vec::new() })
             }
-            ["run", id, "never-began"] => self.ended(id, Outcome::NeverBegan),
+            ["run", id, "never-began"] => self.ended(id, Outcome::never_began("it was not begun")),
             _ => Err("no such command".to_owned()),
         }
     }

@@ -152,7 +152,7 @@ impl Runtime for Place {
         self.begin(run);
         let ended = |host: &mut crate::world::host::Host| match host.runs.get(&key(run)) {
             Some(Written::Ended(outcome)) => Some(outcome.clone()),
-            Some(Written::Barred) | None => Some(Outcome::NeverBegan),
+            Some(Written::Barred) | None => Some(Outcome::never_began("it was settled before")),
             Some(Written::Begun) => None,
         };
         self.sim.when_on(&self.id, ended).await
@@ -162,7 +162,7 @@ impl Runtime for Place {
         self.takes(1, 20).await;
         let mut world = self.sim.world();
         match world.host(&self.id).runs.entry(key(run)).or_insert(Written::Barred) {
-            Written::Barred => Some(Outcome::NeverBegan),
+            Written::Barred => Some(Outcome::never_began("it was settled before")),
             Written::Begun => None,
             Written::Ended(outcome) => Some(outcome.clone()),
         }
