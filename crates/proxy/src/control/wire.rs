@@ -156,8 +156,7 @@ pub struct SlotState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slots {
     /// Differs from any earlier one when a slot came, went, joined, left, fell ill, became well, or its gate changed
-    /// what it does. Mere
-    /// counts do not change it.
+    /// what it does. Mere counts do not change it.
     pub seq: u64,
     /// By instance.
     pub slots: Vec<SlotState>,
