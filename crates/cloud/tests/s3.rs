@@ -145,7 +145,7 @@ fn a_writer_finds_its_own_write() {
 /// unless it is so to see.
 fn is_told(fault: Fault, told: &Result<Wrote, StoreError>) {
     let fits = match fault {
-        Fault::AnswerLost => matches!(told, Err(_) | Ok(Wrote::Lost)),
+        Fault::AnswerLost | Fault::Silent => matches!(told, Err(_) | Ok(Wrote::Lost)),
         Fault::Fails => matches!(told, Ok(Wrote::Lost)),
         Fault::Conflict | Fault::Busy => matches!(told, Ok(Wrote::Done(_))),
     };

@@ -1,4 +1,4 @@
-//! kill -9 of everything, in quiet times and in the middle of a roll; `steps.rs` has each step. Requests that were inside what was killed may fail; no other.
+//! kill -9 in quiet times, and of what a deployment does not always have; `steps.rs` has each step of one. Requests that were inside what was killed may fail; no other.
 
 use crate::harness::{Fleet, Program, Setup, Shop, until};
 use everup_core::deployment::State;
@@ -45,30 +45,6 @@ fn an_app_behind_a_proxy_in_quiet_times() {
 }
 
 #[test]
-fn an_app_during_a_roll() {
-    let fleet = fleet(&Setup::default());
-    let users = fleet.users();
-    let running = fleet.begin(&["2"]);
-    running.done(1);
-    fleet.kill_app(&other(&fleet));
-    running.ended().succeeded_somehow();
-    users.served_but(INSIDE);
-    fleet.all_serve(4, "2");
-}
-
-#[test]
-fn a_minder_during_a_roll() {
-    let fleet = fleet(&Setup::default());
-    let users = fleet.users();
-    let running = fleet.begin(&["2"]);
-    running.done(1);
-    fleet.kill_minder(&other(&fleet));
-    running.ended().succeeded_somehow();
-    users.served_but(INSIDE);
-    fleet.all_serve(4, "2");
-}
-
-#[test]
 fn every_agent_in_quiet_times_and_no_app_is_restarted() {
     let fleet = fleet(&Setup::default());
     let users = fleet.users();
@@ -79,18 +55,6 @@ fn every_agent_in_quiet_times_and_no_app_is_restarted() {
     fleet.all_serve(4, "1");
     users.all_served();
     assert_eq!(fleet.apps(), before);
-}
-
-#[test]
-fn an_agent_during_a_roll() {
-    let fleet = fleet(&Setup::default());
-    let users = fleet.users();
-    let running = fleet.begin(&["2"]);
-    running.done(1);
-    fleet.kill_agent(&other(&fleet));
-    running.ended().succeeded();
-    users.all_served();
-    fleet.all_serve(4, "2");
 }
 
 /// C18: it sleeps for three lease times and wakes in the middle of what another has long finished or taken on.
@@ -116,18 +80,6 @@ fn the_coordinator_is_stopped_and_wakes() {
 }
 
 #[test]
-fn the_balancer_during_a_roll() {
-    let fleet = fleet(&Setup::default());
-    let users = fleet.users();
-    let running = fleet.begin(&["2"]);
-    running.done(1);
-    fleet.kill_balancer();
-    running.ended().succeeded_somehow();
-    users.served_but(INSIDE);
-    fleet.all_serve(4, "2");
-}
-
-#[test]
 fn an_instances_proxy_during_a_roll() {
     let fleet = fleet(&Setup { gate: "proxy", ..Setup::default() });
     let users = fleet.users();
@@ -136,21 +88,6 @@ fn an_instances_proxy_during_a_roll() {
     fleet.kill_proxy(&other(&fleet));
     running.ended().succeeded_somehow();
     users.served_but(INSIDE);
-    fleet.all_serve(4, "2");
-}
-
-#[test]
-fn the_keeper_during_a_roll() {
-    let mut fleet = fleet(&Setup::default());
-    let users = fleet.users();
-    let id = {
-        let running = fleet.begin(&["2"]);
-        running.done(1);
-        running.orphan()
-    };
-    fleet.replace_keeper();
-    fleet.ended(&id).succeeded_somehow();
-    users.all_served();
     fleet.all_serve(4, "2");
 }
 

@@ -1,29 +1,6 @@
-//! Instances come and go in the middle of a deployment; `steps.rs` has each step.
+//! Instances come and go in quiet times; `steps.rs` has each step of a deployment.
 
 use crate::harness::{Program, Setup, Shop};
-use everup_core::deployment::State;
-
-#[track_caller]
-fn scales(to: u32, words: &[&str], at: State) {
-    let fleet = Shop::serving(&Setup::default(), &Program::python(), &Program::python());
-    let users = fleet.users();
-    let running = fleet.begin(words);
-    running.reached(at);
-    fleet.everup(&["scale", &to.to_string()]).done();
-    running.ended().succeeded_somehow();
-    fleet.all_serve(to as usize, "2");
-    users.all_served();
-}
-
-#[test]
-fn out_during_a_roll() {
-    scales(6, &["2"], State::Rolling);
-}
-
-#[test]
-fn in_during_a_roll() {
-    scales(2, &["2"], State::Rolling);
-}
 
 #[test]
 fn out_and_in_in_quiet_times() {

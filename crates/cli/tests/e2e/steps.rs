@@ -7,6 +7,7 @@
 use crate::harness::{Ended, Fleet, Program, Setup, Shop, Users, signal, until};
 use everup_core::deployment::State;
 use everup_core::ids::InstanceId;
+use everup_core::instance::Phase;
 use everup_host::proc::Identity;
 use rustix::process::Signal;
 use std::fs;
@@ -122,6 +123,26 @@ impl Life {
         Self { fleet, users, way, instances, version: 1, serving: 1, inside: 0 }
     }
 
+    /// Has the fleet become as large as it is to be; done when whoever comes knows what to do.
+    fn scale(&self) {
+        let before = self.fleet.seats();
+        self.fleet.everup(&["scale", &self.instances.to_string()]).done();
+        if before.len() > self.instances as usize {
+            return;
+        }
+        until("the newcomer to know what to do", || {
+            let status = self.fleet.status();
+            let newcomer = status.instances.into_iter().find(|line| !before.contains_key(&line.id))?;
+            newcomer.phase.filter(|phase| *phase != Phase::Announced)
+        });
+    }
+
+    /// Whether an app of `version` was ever started on the instance.
+    fn has_started(&self, version: u32, id: &InstanceId) -> bool {
+        let started = fs::read_to_string(self.fleet.path().join("started")).unwrap();
+        started.lines().any(|line| line == format!("{version} on {id}"))
+    }
+
     /// The next deployment, in a step of which somebody dies.
     fn dies(&mut self, who: Who, step: Step) -> Ended {
         let (ended, last) = self.meanwhile(step, |life, victim| life.kill(who, victim));
@@ -231,10 +252,13 @@ impl Life {
 
     /// Waits until it is the turn of the instance that has the last request.
     fn leaves(&self, id: &InstanceId) {
-        use everup_core::instance::Phase::Leaving;
         until("the instance with the last request to leave", || {
             let status = self.fleet.status();
-            status.instances.iter().any(|line| line.id == *id && line.phase == Some(Leaving)).then_some(())
+            status
+                .instances
+                .iter()
+                .any(|line| line.id == *id && line.phase == Some(Phase::Leaving))
+                .then_some(())
         });
     }
 
@@ -313,13 +337,17 @@ fn dies_in_each(who: Who, way: Way, steps: &[Step]) {
 fn scales_in_each(way: Way, from: u32, by: i32, steps: &[Step]) {
     let mut life = Life::begin(way, from);
     for step in steps {
+        let (old, before) = (life.serving, life.fleet.seats());
         life.instances = life.instances.checked_add_signed(by).unwrap();
-        let (ended, last) = life.meanwhile(*step, |life, _| {
-            life.fleet.everup(&["scale", &life.instances.to_string()]).done();
-        });
+        let (ended, last) = life.meanwhile(*step, |life, _| life.scale());
         ended.succeeded_somehow();
         assert!(last.is_none_or(|answer| answer.starts_with("HTTP/1.1 200")));
         life.all_serve();
+        if way == AllAtOnce && matches!(step, Stopping | Migrating | Starting) {
+            // From the first seal on the old release starts nowhere.
+            let newcomers = life.fleet.seats().into_keys().filter(|id| !before.contains_key(id));
+            assert_eq!(newcomers.filter(|id| life.has_started(old, id)).next(), None, "{step:?}");
+        }
     }
     life.users.all_served();
 }

@@ -76,35 +76,26 @@ fn answers_are_lost_all_at_once() {
     users.all_served();
 }
 
-/// The folder: the agent is killed between the rename that begins a deployment and its answer. The command asks
-/// another, and it is the same deployment.
+/// The agent is killed between the write that begins a deployment and its answer. The command asks another, and it is
+/// the same deployment.
 #[test]
 fn the_agent_that_begins_dies_before_it_says_so() {
-    let fleet =
-        Shop::serving(&Setup { instances: 3, ..Setup::default() }, &Program::python(), &Program::python());
+    let releases = [("1", Program::python()), ("2", Program::python())];
+    let Some((fleet, proxy)) = fleet_in_s3(&releases) else { return };
     let users = fleet.users();
-    for version in ["2", "1", "2"] {
-        let before = fleet.deployments().len();
-        until("nobody to coordinate", || fleet.head().filter(|head| head.lease.is_none()));
-        let agents: Vec<_> = fleet.seats().into_keys().map(|id| (fleet.agent(&id), id)).collect();
-        let said = std::thread::scope(|scope| {
-            let deploy = scope.spawn(|| fleet.everup(&["deploy", version]));
-            // Without a pause between two looks: what is to be met is short.
-            let holder = loop {
-                let lease = fleet.head().and_then(|head| head.lease);
-                if let Some(lease) = lease {
-                    break lease.holder;
-                }
-                assert!(!deploy.is_finished(), "it ended before it began: {:?}", deploy.join());
-                std::thread::yield_now();
-            };
-            let agent = agents.iter().find(|(_, id)| *id == holder).unwrap().0;
-            crate::harness::signal(agent, rustix::process::Signal::KILL);
-            deploy.join().unwrap()
-        });
-        assert!([0, 6].contains(&said.code), "{}\n{}\n{}", said.code, said.out, said.err);
-        assert_eq!(fleet.deployments().len(), before + 1, "{}", said.err);
-        fleet.all_serve(3, version);
-    }
+    // The first is asked first.
+    let first = fleet.seats().into_keys().next().unwrap();
+    until("nobody to coordinate", || fleet.status().head.filter(|head| head.lease.is_none()));
+    proxy.set(Some(Fault::Silent));
+    let said = std::thread::scope(|scope| {
+        let deploy = scope.spawn(|| fleet.everup(&["deploy", "2"]));
+        until("the deployment to be written", || (proxy.met() > 0).then_some(()));
+        proxy.set(None);
+        fleet.kill_agent(&first);
+        deploy.join().unwrap()
+    });
+    assert!([0, 6].contains(&said.code), "{}\n{}\n{}", said.code, said.out, said.err);
+    assert_eq!(begun(&fleet), 2, "{}", said.err);
+    fleet.all_serve(2, "2");
     users.all_served();
 }

@@ -12,6 +12,8 @@ use std::time::Duration;
 pub(crate) enum Fault {
     /// Carried out; the connection ends before the answer.
     AnswerLost,
+    /// Carried out; no answer comes as long as the client waits for one.
+    Silent,
     /// Carried out, and answered 500.
     Fails,
     /// Not carried out: 409, as S3 answers when two writes meet.
@@ -22,13 +24,13 @@ pub(crate) enum Fault {
 
 impl Fault {
     const fn is_carried_out(self) -> bool {
-        matches!(self, Self::AnswerLost | Self::Fails)
+        matches!(self, Self::AnswerLost | Self::Silent | Self::Fails)
     }
 
     /// What the client gets; nothing if its connection is to end.
     const fn answer(self) -> Option<(&'static str, &'static str)> {
         match self {
-            Self::AnswerLost => None,
+            Self::AnswerLost | Self::Silent => None,
             Self::Fails => Some(("500 Internal Server Error", "InternalError")),
             Self::Conflict => Some(("409 Conflict", "ConditionalRequestConflict")),
             Self::Busy => Some(("503 Service Unavailable", "SlowDown")),
@@ -98,6 +100,10 @@ impl Proxy {
         let fault = self.fault_of(&request);
         let carried_out = fault.is_none_or(Fault::is_carried_out);
         let answer = if carried_out { request.forward(server)? } else { Vec::new() };
+        if fault == Some(Fault::Silent) {
+            // Ends when the client does.
+            let _ = client.read(&mut [0]);
+        }
         match fault.map(Fault::answer) {
             None => client.write_all(&answer),
             Some(None) => Ok(()),

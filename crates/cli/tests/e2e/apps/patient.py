@@ -54,6 +54,8 @@ def stop(*args):
     os._exit(0)
 
 
+with open(shop / "started", "a") as told:
+    told.write(f"{version} on {instance}\n")
 wait_in("starting")
 server = Server(("127.0.0.1", int(os.environ["PORT"])), Handler)
 threading.Thread(target=server.serve_forever, daemon=True).start()
