@@ -4,9 +4,9 @@
 use crate::harness::{Fleet, Program, Setup, Shop, until};
 use std::fs;
 
-fn fleet(setup: Setup) -> Fleet {
+fn fleet(setup: &Setup) -> Fleet {
     let program = Program::app().file("flaw", "AsksADatabase");
-    let shop = Shop::new(&Setup { health: "path = \"/healthz\"\nfailures = 2", ..setup });
+    let shop = Shop::new(&Setup { health: "path = \"/healthz\"\nfailures = 2", ..setup.clone() });
     shop.publish("1", &program);
     shop.publish("2", &program);
     shop.write("database", "");
@@ -31,7 +31,7 @@ fn all_are_ill(fleet: &Fleet) {
 #[track_caller]
 fn in_quiet_times(gate: &'static str) {
     // An agent that begins gives an ill app the time of a start before it says so.
-    let fleet = fleet(Setup { gate, deploy: "start = \"4s\"", ..Setup::default() });
+    let fleet = fleet(&Setup { gate, deploy: "start = \"4s\"", ..Setup::default() });
     let users = fleet.users();
     let (apps, seats) = (fleet.apps(), fleet.seats());
     the_database_goes(&fleet);
@@ -67,7 +67,7 @@ fn in_quiet_times_nobody_is_touched_behind_proxies() {
 /// The roll waits and says for what, and goes on by itself.
 #[test]
 fn in_the_middle_of_a_roll() {
-    let fleet = fleet(Setup::default());
+    let fleet = fleet(&Setup::default());
     let users = fleet.users();
     let before = fleet.apps();
     let running = fleet.begin(&["2"]);

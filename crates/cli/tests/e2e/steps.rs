@@ -345,8 +345,8 @@ fn scales_in_each(way: Way, from: u32, by: i32, steps: &[Step]) {
         life.all_serve();
         if way == AllAtOnce && matches!(step, Stopping | Migrating | Starting) {
             // From the first seal on the old release starts nowhere.
-            let newcomers = life.fleet.seats().into_keys().filter(|id| !before.contains_key(id));
-            assert_eq!(newcomers.filter(|id| life.has_started(old, id)).next(), None, "{step:?}");
+            let mut newcomers = life.fleet.seats().into_keys().filter(|id| !before.contains_key(id));
+            assert_eq!(newcomers.find(|id| life.has_started(old, id)), None, "{step:?}");
         }
     }
     life.users.all_served();
