@@ -1,4 +1,5 @@
-//! kill -9 in quiet times, and of what a deployment does not always have; `steps.rs` has each step of one. Requests that were inside what was killed may fail; no other.
+//! kill -9 in quiet times, and of what a deployment does not always have; `steps.rs` has each step of one. Requests that
+//! were inside what was killed may fail; no other.
 
 use crate::harness::{Fleet, Program, Setup, Shop, until};
 use everup_core::deployment::State;
