@@ -130,6 +130,6 @@ fn unreachable(happened: impl std::fmt::Display) -> Failure {
 /// Who asks: the person at this machine.
 #[must_use]
 pub fn by() -> String {
-    let name = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
-    name.filter(|name| !name.is_empty()).unwrap_or_else(|| "somebody".to_owned())
+    let told = |name: &&str| std::env::var(name).ok().filter(|name| !name.is_empty());
+    ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(told).unwrap_or_else(everup_host::proc::user)
 }

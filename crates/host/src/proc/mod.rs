@@ -7,6 +7,7 @@ mod memory;
 mod sockets;
 mod stat;
 mod tree;
+mod user;
 
 pub use holders::{Holder, holders};
 pub use identity::{Identity, boot_id};
@@ -14,3 +15,4 @@ pub use memory::memory_allows_overlap;
 pub use sockets::{Listener, is_socket, listeners, listening_on, sockets_of};
 pub use stat::{Stat, all, name_of};
 pub use tree::{below, in_tree, marked};
+pub use user::user;
