@@ -88,9 +88,10 @@ pub struct View {
     pub deaths: u32,
     /// What its last staging cost.
     pub fetched: Option<Fetched>,
-    /// What people should know of its last update although nothing is wrong: that it went without overlap, say.
+    /// Why the new release cannot be started beside the one that serves, as its order wants: it waits to be told to go
+    /// without overlap, for only the coordinator knows whether the others can spare it.
     #[serde(default)]
-    pub note: Option<String>,
+    pub cramped: Option<String>,
 }
 
 impl View {

@@ -85,11 +85,10 @@ pub struct Limits {
     pub stop: Millis,
     /// With overlap, the old app stays so long after the switch, so that an early death costs a switch back.
     pub linger: Millis,
-    /// Out of the balancer for the update, where it goes without overlap; not where it is the only one: then its
-    /// gate holds instead.
+    /// Out of the balancer for the update (not with overlap, and not where it is the only one: then its gate
+    /// holds instead).
     pub leave: bool,
-    /// So many others must be in the balancer when it leaves; it looks once more itself. With overlap it leaves only
-    /// where there is no room for a second app.
+    /// So many others must be in the balancer when it leaves; it looks once more itself.
     pub min: u32,
     /// What may wait at its gate meanwhile.
     pub hold: HoldLimits,

@@ -212,9 +212,9 @@ pub struct Entry {
     /// What making the release ready cost.
     #[serde(default)]
     pub fetched: Option<Fetched>,
-    /// What it said of its update although nothing was wrong.
+    /// Why it moves without overlap although the policy wants it.
     #[serde(default)]
-    pub note: Option<String>,
+    pub cramped: Option<String>,
 }
 
 /// What was granted to an instance.

@@ -35,7 +35,7 @@ impl Planner<'_> {
                 problem: None,
                 ill_since: None,
                 fetched: None,
-                note: None,
+                cramped: None,
             };
             self.next.instances.insert(id.clone(), entry);
         }
@@ -94,7 +94,9 @@ impl Planner<'_> {
             Task::Stage { .. } if done => self.staged(id, view),
             Task::Stage { .. } => self.maybe_ill(id, view, grant),
             Task::Update { release, .. } | Task::Start { release, .. } => {
-                self.take_note(id, view);
+                if self.is_cramped(view, grant) {
+                    return self.go_without_overlap(id, view);
+                }
                 let arrived = done && view.release.as_ref() == Some(release) && self.in_service(id);
                 if arrived {
                     self.arrived(id, view, release);
@@ -116,14 +118,19 @@ impl Planner<'_> {
         }
     }
 
-    fn take_note(&mut self, id: &InstanceId, view: &View) {
+    fn is_cramped(&self, view: &View, grant: &Grant) -> bool {
+        let overlap = matches!(&grant.task, Task::Update { limits, .. } if limits.overlap);
+        overlap && view.cramped.is_some() && view.done < grant.fence
+    }
+
+    /// It serves on, and is granted its move again, without overlap, when the others can spare it.
+    fn go_without_overlap(&mut self, id: &InstanceId, view: &View) {
         let entry = self.entry(id);
-        if entry.note != view.note {
-            entry.note.clone_from(&view.note);
-            if let Some(note) = &view.note {
-                self.tell(format!("{id}: {note}"));
-            }
-        }
+        entry.cramped.clone_from(&view.cramped);
+        entry.progress = Progress::Staged;
+        entry.granted = None;
+        let why = view.cramped.as_deref().unwrap_or_default();
+        self.tell(format!("{id} moves without overlap: {why}"));
     }
 
     fn arrived(&mut self, id: &InstanceId, view: &View, release: &ReleaseRef) {

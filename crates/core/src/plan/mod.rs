@@ -186,6 +186,12 @@ impl<'a> Planner<'a> {
         self.next.stuck_since = None;
     }
 
+    /// Whether `id` starts the new release beside the old one, and so costs no capacity.
+    fn overlaps(&self, id: &InstanceId) -> bool {
+        let cramped = self.next.instances.get(id).is_some_and(|entry| entry.cramped.is_some());
+        self.limits().overlap && !cramped
+    }
+
     fn limits(&self) -> Limits {
         let policy = &self.next.policy;
         Limits {

@@ -82,10 +82,10 @@ impl Planner<'_> {
 
     /// Capacity fell while somebody was on its way out: who has not stopped its app yet comes back.
     fn take_back_what_is_needed(&mut self) {
-        if self.limits().overlap || self.facts.seen.in_service().len() >= self.min() as usize {
+        if self.facts.seen.in_service().len() >= self.limits().min as usize {
             return;
         }
-        for id in self.moving() {
+        for id in self.moving().into_iter().filter(|id| !self.overlaps(id)).collect::<Vec<_>>() {
             let leaving =
                 self.view(&id).is_some_and(|view| matches!(view.phase, Phase::Leaving | Phase::Idle));
             let told =

@@ -4,7 +4,7 @@ use super::{Planner, WaitingOn};
 use crate::fleet::Observation;
 use crate::ids::{InstanceId, Zone};
 use crate::instance::Phase;
-use crate::order::Task;
+use crate::order::{Limits, Task};
 use crate::policy::{Policy, Strategy};
 use crate::record::{Progress, Record};
 use crate::release::ReleaseRef;
@@ -58,10 +58,9 @@ impl Planner<'_> {
     /// The instances that serve, without those that were told to leave: they may be out at any moment.
     pub(super) fn surely_serving(&self) -> BTreeSet<InstanceId> {
         let mut serving = self.facts.seen.in_service();
-        let overlap = self.limits().overlap;
         for (id, entry) in &self.next.instances {
             let moving = matches!(entry.progress, Progress::Updating | Progress::GoingBack);
-            if (moving && !overlap) || entry.progress == Progress::Gone {
+            if (moving && !self.overlaps(id)) || entry.progress == Progress::Gone {
                 serving.remove(id);
             }
         }
@@ -73,7 +72,8 @@ impl Planner<'_> {
         let back = *release != self.next.to;
         let mut serving = self.surely_serving();
         let mut moving = self.moving().len();
-        let overlap = self.limits().overlap;
+        // Some may go although others have to wait: what is out already, and what overlaps.
+        let mut short = false;
         while let Some(next) = self.best(&candidates, &serving) {
             if moving >= at_most {
                 if at_most > 0 {
@@ -81,23 +81,26 @@ impl Planner<'_> {
                 }
                 return;
             }
+            candidates.retain(|id| *id != next);
             let serves = serving.contains(&next);
-            let min = self.min();
-            if serves && !overlap && serving.len() <= min as usize {
-                self.wait(WaitingOn::Capacity { serving: serving.len(), min });
-                if !back {
-                    self.say_who_is_missing();
-                }
-                return;
+            let overlap = self.overlaps(&next);
+            let mut limits = Limits { overlap, ..self.limits() };
+            if serves && !overlap && serving.len() <= limits.min as usize {
+                short = true;
+                continue;
             }
-            let mut limits = self.limits();
             limits.leave = limits.min > 0 || serving.len() > 1 || !serves;
             if !overlap {
                 serving.remove(&next);
             }
             moving += 1;
-            candidates.retain(|id| *id != next);
             self.send(&next, release, limits, back);
+        }
+        if short {
+            self.wait(WaitingOn::Capacity { serving: serving.len(), min: self.limits().min });
+            if !back {
+                self.say_who_is_missing();
+            }
         }
     }
 

@@ -272,6 +272,6 @@ fn first_view(who: &Identity, memory: &Memory, run: u64) -> View {
         migration: memory.migration.clone(),
         deaths: 0,
         fetched: None,
-        note: None,
+        cramped: None,
     }
 }

@@ -13,7 +13,7 @@ use everup_core::instance::{Phase, Problem, Running, Slot};
 use everup_core::order::{Limits, Task};
 use everup_core::release::ReleaseRef;
 use everup_core::seams::{Fleet, Gate, Runtime, Seams, Stage};
-use everup_core::time::Millis;
+use everup_core::time::{Millis, Mono};
 
 /// How often the gate or the fleet is asked again when it does not answer (its process is being replaced).
 const ASK_AGAIN: Millis = Millis(200);
@@ -88,7 +88,11 @@ async fn attempt<S: Seams>(
     // an old app that never came up.
     let serves = body.view().gate == Passing::Open;
     let beside = limits.overlap && others.len() < 2 && (others.is_empty() || serves);
-    let beside = beside && (mine.is_some() || has_room(body, others.first()).await);
+    if let (true, None, Some(old)) = (beside, &mine, others.first())
+        && let Err(missing) = body.seams.runtime().room_beside(old).await
+    {
+        return wait_for_leave(body, old, missing).await;
+    }
     if !beside {
         stop_all(body, &others, limits).await;
     }
@@ -104,14 +108,19 @@ async fn attempt<S: Seams>(
     }
 }
 
-/// Whether a second app fits beside `old`; if it does not, people are told why there is no overlap.
-async fn has_room<S: Seams>(body: &Body<'_, S>, old: Option<&Running>) -> bool {
-    let Some(old) = old else { return true };
-    let room = body.seams.runtime().room_beside(old).await;
-    let note = room.err().map(|missing| format!("without overlap: {missing}"));
-    let fits = note.is_none();
-    body.see(|view| view.note = note);
-    fits
+/// There is no room for the new release beside `old`, which serves on until the coordinator says that the others can
+/// spare it.
+async fn wait_for_leave<S: Seams>(body: &Body<'_, S>, old: &Running, missing: String) -> Ended {
+    body.see(|view| {
+        view.phase = Phase::Serving;
+        view.waiting = Some(format!("leave to move without overlap: {missing}"));
+        view.cramped = Some(missing);
+    });
+    let never = Proof { at: Mono(u64::MAX), ordered: false };
+    match tend(body, old, never, false).await {
+        Tended::Died(problem) => died(body, old, never, problem).await,
+        Tended::Proven => Ended::OtherGoal,
+    }
 }
 
 /// Just before anything is started head is read again: a deployment may have begun to seal. What was ordered since
