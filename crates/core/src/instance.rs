@@ -88,10 +88,11 @@ pub struct View {
     pub deaths: u32,
     /// What its last staging cost.
     pub fetched: Option<Fetched>,
-    /// Why the new release cannot be started beside the one that serves, as its order wants: it waits to be told to go
-    /// without overlap, for only the coordinator knows whether the others can spare it.
+    /// Why it does not carry out its order as it was granted: there is no room for a second app, or it serves although
+    /// it was taken for out of service. It serves on and waits to be granted its move anew, for only the coordinator
+    /// knows whether the others can spare it.
     #[serde(default)]
-    pub cramped: Option<String>,
+    pub objects: Option<String>,
 }
 
 impl View {

@@ -90,6 +90,9 @@ pub struct Limits {
     pub leave: bool,
     /// So many others must be in the balancer when it leaves; it looks once more itself.
     pub min: u32,
+    /// It is taken for out of service, so its leave costs no capacity; if it serves after all, it must object.
+    #[serde(default)]
+    pub spare: bool,
     /// What may wait at its gate meanwhile.
     pub hold: HoldLimits,
     /// After it was let in, it must serve for so long before it counts as proven; a death or a failed check in that

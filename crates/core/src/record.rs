@@ -215,6 +215,9 @@ pub struct Entry {
     /// Why it moves without overlap although the policy wants it.
     #[serde(default)]
     pub cramped: Option<String>,
+    /// It has objected to being taken for out of service.
+    #[serde(default)]
+    pub objected: bool,
 }
 
 /// What was granted to an instance.

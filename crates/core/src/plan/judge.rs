@@ -36,6 +36,7 @@ impl Planner<'_> {
                 ill_since: None,
                 fetched: None,
                 cramped: None,
+                objected: false,
             };
             self.next.instances.insert(id.clone(), entry);
         }
@@ -94,8 +95,8 @@ impl Planner<'_> {
             Task::Stage { .. } if done => self.staged(id, view),
             Task::Stage { .. } => self.maybe_ill(id, view, grant),
             Task::Update { release, .. } | Task::Start { release, .. } => {
-                if self.is_cramped(view, grant) {
-                    return self.go_without_overlap(id, view);
+                if objects(view, grant) {
+                    return self.sustain(id, view, grant);
                 }
                 let arrived = done && view.release.as_ref() == Some(release) && self.in_service(id);
                 if arrived {
@@ -118,19 +119,18 @@ impl Planner<'_> {
         }
     }
 
-    fn is_cramped(&self, view: &View, grant: &Grant) -> bool {
-        let overlap = matches!(&grant.task, Task::Update { limits, .. } if limits.overlap);
-        overlap && view.cramped.is_some() && view.done < grant.fence
-    }
-
-    /// It serves on, and is granted its move again, without overlap, when the others can spare it.
-    fn go_without_overlap(&mut self, id: &InstanceId, view: &View) {
+    /// It serves on, and is granted its move again when the others can spare it.
+    fn sustain(&mut self, id: &InstanceId, view: &View, grant: &Grant) {
+        let why = view.objects.clone().unwrap_or_default();
+        self.tell(format!("{id} objects: {why}"));
         let entry = self.entry(id);
-        entry.cramped.clone_from(&view.cramped);
+        if matches!(&grant.task, Task::Update { limits, .. } if limits.overlap) {
+            entry.cramped = Some(why);
+        } else {
+            entry.objected = true;
+        }
         entry.progress = Progress::Staged;
         entry.granted = None;
-        let why = view.cramped.as_deref().unwrap_or_default();
-        self.tell(format!("{id} moves without overlap: {why}"));
     }
 
     fn arrived(&mut self, id: &InstanceId, view: &View, release: &ReleaseRef) {
@@ -233,4 +233,9 @@ impl Planner<'_> {
         let lowest = self.next.lowest_in_service.get_or_insert(now);
         *lowest = now.min(*lowest);
     }
+}
+
+fn objects(view: &View, grant: &Grant) -> bool {
+    let may = matches!(&grant.task, Task::Update { limits, .. } if limits.overlap || limits.spare);
+    may && view.objects.is_some() && view.done < grant.fence
 }

@@ -202,6 +202,7 @@ impl<'a> Planner<'a> {
             stop: policy.stop,
             linger: policy.linger,
             leave: true,
+            spare: false,
             min: min_in_service(&Policy { overlap: false, ..policy.clone() }, self.facts.seen.desired),
             hold: policy.hold,
             prove: policy.prove,

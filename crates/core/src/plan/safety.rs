@@ -82,9 +82,12 @@ impl Planner<'_> {
                 return;
             }
             candidates.retain(|id| *id != next);
+            if self.has_objected(&next) {
+                serving.insert(next.clone());
+            }
             let serves = serving.contains(&next);
             let overlap = self.overlaps(&next);
-            let mut limits = Limits { overlap, ..self.limits() };
+            let mut limits = Limits { overlap, spare: !serves, ..self.limits() };
             if serves && !overlap && serving.len() <= limits.min as usize {
                 short = true;
                 continue;
@@ -104,6 +107,11 @@ impl Planner<'_> {
         }
     }
 
+    /// It was taken for out of service, and said that it serves; what was seen of it may still be old.
+    fn has_objected(&self, id: &InstanceId) -> bool {
+        self.next.instances[id].objected && self.view(id).is_some_and(|view| view.healthy)
+    }
+
     /// Who would be the capacity that is waited for, if it answered.
     fn say_who_is_missing(&mut self) {
         let moving = self.moving();
@@ -115,7 +123,7 @@ impl Planner<'_> {
         }
     }
 
-    fn send(&mut self, id: &InstanceId, release: &ReleaseRef, limits: crate::order::Limits, back: bool) {
+    fn send(&mut self, id: &InstanceId, release: &ReleaseRef, limits: Limits, back: bool) {
         self.grant(id, Task::Update { release: release.clone(), limits });
         self.tell(format!("{id} may {} {release}", if back { "go back to" } else { "move to" }));
         let ill = self.view(id).is_some_and(|view| view.phase == Phase::Ill);

@@ -28,6 +28,7 @@ fn take_back_everybody(next: &mut Record) {
         stop: policy.stop,
         linger: policy.linger,
         leave: true,
+        spare: false,
         min: 0,
         hold: policy.hold,
         prove: Millis::ZERO,

@@ -229,6 +229,7 @@ impl<'a, S: Seams> Body<'a, S> {
             stop: self.who.care.stop,
             linger: policy.linger,
             leave: true,
+            spare: false,
             min: 0,
             hold: policy.hold,
             prove: Millis::ZERO,
@@ -272,6 +273,6 @@ fn first_view(who: &Identity, memory: &Memory, run: u64) -> View {
         migration: memory.migration.clone(),
         deaths: 0,
         fetched: None,
-        cramped: None,
+        objects: None,
     }
 }

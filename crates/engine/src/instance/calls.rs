@@ -196,7 +196,7 @@ async fn begin<S: Seams>(
     let fresh = |view: &mut View| {
         view.problem = None;
         view.steady = false;
-        view.cramped = None;
+        view.objects = None;
         view.deaths = 0;
     };
     body.save_and_see(memory, fresh).await?;

@@ -88,10 +88,11 @@ async fn attempt<S: Seams>(
     // an old app that never came up.
     let serves = body.view().gate == Passing::Open;
     let beside = limits.overlap && others.len() < 2 && (others.is_empty() || serves);
-    if let (true, None, Some(old)) = (beside, &mine, others.first())
-        && let Err(missing) = body.seams.runtime().room_beside(old).await
+    if mine.is_none()
+        && let Some(old) = others.first()
+        && let Some(objection) = objection(body, old, limits, beside).await
     {
-        return wait_for_leave(body, old, missing).await;
+        return wait_for_leave(body, old, objection).await;
     }
     if !beside {
         stop_all(body, &others, limits).await;
@@ -108,13 +109,33 @@ async fn attempt<S: Seams>(
     }
 }
 
-/// There is no room for the new release beside `old`, which serves on until the coordinator says that the others can
-/// spare it.
-async fn wait_for_leave<S: Seams>(body: &Body<'_, S>, old: &Running, missing: String) -> Ended {
+/// Why the order cannot be carried out as it was granted, if it cannot.
+async fn objection<S: Seams>(
+    body: &Body<'_, S>,
+    old: &Running,
+    limits: &Limits,
+    beside: bool,
+) -> Option<String> {
+    if beside {
+        return body.seams.runtime().room_beside(old).await.err();
+    }
+    let taken_for_out = limits.spare && body.view().gate == Passing::Open;
+    let serves = taken_for_out && is_balanced(body).await && answers(body, std::slice::from_ref(old)).await;
+    serves.then(|| "it serves, and was taken for out of service".to_owned())
+}
+
+/// Whether the balancer sends to this instance, as far as is known.
+async fn is_balanced<S: Seams>(body: &Body<'_, S>) -> bool {
+    let members = body.seams.fleet().members(0).await;
+    members.is_ok_and(|members| members.members.get(&body.who.id).is_some_and(|me| me.balanced))
+}
+
+/// Serves on with `old` until the coordinator says that the others can spare it.
+async fn wait_for_leave<S: Seams>(body: &Body<'_, S>, old: &Running, objection: String) -> Ended {
     body.see(|view| {
         view.phase = Phase::Serving;
-        view.waiting = Some(format!("leave to move without overlap: {missing}"));
-        view.cramped = Some(missing);
+        view.waiting = Some(format!("leave to move: {objection}"));
+        view.objects = Some(objection);
     });
     let never = Proof { at: Mono(u64::MAX), ordered: false };
     match tend(body, old, never, false).await {

@@ -333,6 +333,6 @@ fn blank(id: InstanceId, zone: Zone) -> View {
         migration: None,
         deaths: 0,
         fetched: None,
-        cramped: None,
+        objects: None,
     }
 }

@@ -182,7 +182,7 @@ pub fn view(me: &InstanceId, seq: u64, fence: Fence) -> View {
         migration: None,
         deaths: 0,
         fetched: None,
-        cramped: None,
+        objects: None,
     }
 }
 
