@@ -9,6 +9,7 @@ use crate::object::{Swapped, read, swap};
 use everup_core::head::{Head, head_key};
 use everup_core::ids::{Fence, WriteId};
 use everup_core::instance::{Announcement, Goal, Phase};
+use everup_core::plan::head_after;
 use everup_core::record::{Record, instance_key, record_key};
 use everup_core::release::ReleaseRef;
 use everup_core::seams::{Chance, Clock, Seams, StoreError};
@@ -95,7 +96,7 @@ async fn ask_surely<S: Seams>(body: &Body<'_, S>) -> Wanted {
 pub(super) async fn ask<S: Seams>(body: &Body<'_, S>) -> Result<Wanted, StoreError> {
     let environment = &body.who.environment;
     let head = read::<Head>(body.seams, &head_key(environment)).await?.map(|head| head.value);
-    let Some(head) = head else {
+    let Some(mut head) = head else {
         return Ok(wait_for_the_first(body));
     };
     let term = head.term;
@@ -105,9 +106,14 @@ pub(super) async fn ask<S: Seams>(body: &Body<'_, S>) -> Result<Wanted, StoreErr
     }
     if let Some(current) = &head.current {
         let record = read::<Record>(body.seams, &record_key(environment, &current.id)).await?;
-        if let Some(record) = record.filter(|record| record.value.state.newcomers_wait()) {
-            let why = format!("deployment {} is {}: it says when to start", current.id, record.value.state);
+        let record = record.map(|record| record.value);
+        if let Some(record) = record.as_ref().filter(|record| record.state.newcomers_wait()) {
+            let why = format!("deployment {} is {}: it says when to start", current.id, record.state);
             return Ok(Wanted::Wait(why, LOOK_DURING));
+        }
+        // Its coordinator may have died between the last write of the record and that of head.
+        if let Some(ended) = record.filter(|record| record.state.is_final()) {
+            head = head_after(&head, &ended);
         }
     }
     Ok(match head.newcomers.clone() {

@@ -6,6 +6,7 @@ use crate::world::releases::{number, version};
 use crate::world::{World, environment};
 use everup_core::deployment::State;
 use everup_core::order::Task;
+use everup_core::plan::head_after;
 use everup_core::policy::Strategy;
 use everup_core::record::instance_key;
 
@@ -102,8 +103,8 @@ pub(super) fn newcomers_announce(world: &World, event: &Event) -> Result<(), Str
     Ok(())
 }
 
-/// A newcomer takes what head says: a release that newcomers were to take when it may have looked, or the one that
-/// it was ordered to run.
+/// A newcomer takes what head says: a release that newcomers were to take when it may have looked, the one that head is
+/// about to say after a record that is final, or the one that it was ordered to run.
 pub(super) fn newcomers_take_what_head_says(world: &World, event: &Event) -> Result<(), String> {
     let (What::AppStarted(no, _), Some(host)) = (&event.what, event.host) else { return Ok(()) };
     let host = world.host_no(host);
@@ -115,8 +116,14 @@ pub(super) fn newcomers_take_what_head_says(world: &World, event: &Event) -> Res
     let since = event.at.saturating_sub(BOOT);
     let known = &world.objects.newcomers;
     let from = known.partition_point(|(at, _)| *at <= since).saturating_sub(1);
-    if known[from..].iter().any(|(_, newcomers)| newcomers == no) {
+    if known[from..].iter().any(|(_, newcomers)| newcomers == no) || about_to_say(world) == Some(*no) {
         return Ok(());
     }
     Err(format!("it started release {no}; head says {:?}", known.last()))
+}
+
+/// The release for newcomers once head is written after the last record of a deployment, which is there already.
+fn about_to_say(world: &World) -> Option<u16> {
+    let record = world.current().filter(|record| record.state.is_final())?;
+    head_after(world.objects.head.as_ref()?, record).newcomers.as_ref().map(number)
 }
