@@ -43,7 +43,13 @@ async fn start_the_old_one<S: Seams>(body: &Body<'_, S>) {
 }
 
 async fn stop_apps<S: Seams>(body: &Body<'_, S>) {
-    for app in body.seams.runtime().adopt().await.apps {
+    let apps = body.seams.runtime().adopt().await.apps;
+    if !apps.is_empty() {
+        // It was idle when it held. But a hold that lapsed while its agent was away, and was taken up again under the
+        // same name, has let requests in between. Nothing new passes a seal, so this ends.
+        let _ = body.seams.gate().idle(body.who.policy.drain).await;
+    }
+    for app in apps {
         body.phase(Phase::Stopped, Some("the old app to end".to_owned()));
         body.seams.runtime().stop(&app, body.who.care.stop).await;
     }
