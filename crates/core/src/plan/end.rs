@@ -2,7 +2,7 @@
 
 use crate::deployment::State;
 use crate::head::Head;
-use crate::record::Record;
+use crate::record::{Progress, Record};
 
 /// Head as it must be *before* `next` is written, if it is not yet: forbidden releases and applied migrations before
 /// anything may start after them, the release of newcomers before the fleet moves the other way.
@@ -53,8 +53,8 @@ pub fn head_after(head: &Head, record: &Record) -> Head {
             after.deployed.insert(record.to.version.clone());
         }
         State::RolledBack | State::Aborted => after.newcomers.clone_from(&record.from),
-        // Forward only: the new release is what the environment can run. Else what most of it still runs.
-        State::Failed if record.migrated() => {
+        // Forward only: the new release is what the environment can run. Else what most of it runs.
+        State::Failed if record.migrated() || most_moved(record) => {
             after.newcomers = Some(record.to.clone());
             after.proven = Some(record.to.clone());
             after.deployed.insert(record.to.version.clone());
@@ -67,4 +67,11 @@ pub fn head_after(head: &Head, record: &Record) -> Head {
         after.deployed.insert(release.version.clone());
     }
     after
+}
+
+/// Whether most instances serve the new release at the end.
+fn most_moved(record: &Record) -> bool {
+    let here = record.instances.values().filter(|entry| entry.progress != Progress::Gone).count();
+    let moved = record.instances.values().filter(|entry| entry.progress == Progress::Done).count();
+    moved * 2 > here
 }
