@@ -217,15 +217,19 @@ impl Planner<'_> {
 
     /// What was touched, or took the new release as a newcomer, and is not on its way back.
     fn to_take_back(&self) -> Vec<InstanceId> {
-        let to = &self.next.to;
         let touched = |id: &InstanceId| {
             let entry = &self.next.instances[id];
-            let on_new = self.view(id).is_some_and(|view| view.release.as_ref() == Some(to));
             let settled = matches!(entry.progress, Progress::GoingBack | Progress::Back);
             let gave_up = entry.progress == Progress::Failed && self.going_back(id);
-            (entry.touched || on_new) && !settled && !gave_up && self.silent(id).is_none()
+            (entry.touched || self.took_the_new_one(id)) && !settled && !gave_up && self.silent(id).is_none()
         };
         self.present().into_iter().filter(touched).collect()
+    }
+
+    /// Whether it runs the new release, and that is another than the one to go back to.
+    fn took_the_new_one(&self, id: &InstanceId) -> bool {
+        let to = Some(&self.next.to);
+        self.next.from.as_ref() != to && self.view(id).is_some_and(|view| view.release.as_ref() == to)
     }
 
     fn going_back(&self, id: &InstanceId) -> bool {
@@ -270,9 +274,8 @@ impl Planner<'_> {
     /// Whether it has to be back before the way back is over: what was touched, and newcomers that took the new release.
     fn is_affected(&self, id: &InstanceId) -> bool {
         let entry = &self.next.instances[id];
-        let on_new = self.view(id).is_some_and(|view| view.release.as_ref() == Some(&self.next.to));
         let whole_fleet = self.next.policy.strategy == Strategy::AllAtOnce;
-        entry.touched || whole_fleet || on_new || entry.progress == Progress::GoingBack
+        entry.touched || whole_fleet || self.took_the_new_one(id) || entry.progress == Progress::GoingBack
     }
 
     fn end_back(&mut self, not_back: &[InstanceId]) {
