@@ -87,6 +87,7 @@ async fn attempt<S: Seams>(
     // Beside an old app only where it serves: a gate that is not open has nothing to lose, and must not be opened into
     // an old app that never came up.
     let serves = body.view().gate == Passing::Open;
+    let others = if limits.overlap { retire_former(body, others, limits).await } else { others };
     let beside = limits.overlap && others.len() < 2 && (others.is_empty() || serves);
     if mine.is_none()
         && let Some(old) = others.first()
@@ -107,6 +108,23 @@ async fn attempt<S: Seams>(
         Err(problem) => Ended::Ill(problem),
         Ok(app) => in_service(body, app, if beside { others } else { Vec::new() }, task, limits, fence).await,
     }
+}
+
+/// Ends what an earlier update has replaced and was still ending: a third app would not be started beside two, and the
+/// one that serves would have to go first.
+async fn retire_former<S: Seams>(body: &Body<'_, S>, apps: Vec<Running>, limits: &Limits) -> Vec<Running> {
+    let view = body.view();
+    let serves = matches!(view.phase, Phase::Serving | Phase::Lingering);
+    if apps.len() < 2 || !serves || view.gate != Passing::Open {
+        return apps;
+    }
+    let (serving, former): (Vec<Running>, Vec<Running>) =
+        apps.into_iter().partition(|app| Some(&app.release) == view.release.as_ref());
+    if serving.is_empty() {
+        return former;
+    }
+    retire_old(body, &former, limits).await;
+    serving
 }
 
 /// Why the order cannot be carried out as it was granted, if it cannot.
