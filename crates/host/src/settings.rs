@@ -36,6 +36,8 @@ pub struct Settings {
     pub deploy: Policy,
     /// Where releases and records are.
     pub store: Store,
+    /// What the prober asks.
+    pub prober: Prober,
     /// What is kept of the app's output.
     pub log: Log,
 }
@@ -139,6 +141,13 @@ pub enum Store {
     },
 }
 
+/// What the prober asks, through the balancer as a user would. Its answers make the receipt.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prober {
+    /// The path; unset: the health check's, or `/` where that asks none.
+    pub path: Option<String>,
+}
+
 /// What is kept of the app's output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Log {
@@ -167,6 +176,7 @@ impl Settings {
             listen: Listen::default(),
             fleet: Fleet::default(),
             deploy: Policy::default(),
+            prober: Prober::default(),
             log: Log::default(),
         }
     }

@@ -27,6 +27,9 @@ pub(super) fn settings(table: &DeTable<'_>, length: usize, root: &Path, sheet: &
     deploy(file.section("deploy"), &mut settings.deploy);
     hold(file.section("hold"), &mut settings.deploy.hold);
     store(file.section("store"), sheet, root, &mut settings.store);
+    let mut prober = file.section("prober");
+    prober.set_some("path", &PATH, &mut settings.prober.path);
+    prober.end();
     log(file.section("log"), &mut settings.log);
     file.end();
     settings

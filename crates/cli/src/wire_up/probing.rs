@@ -27,13 +27,14 @@ pub(super) struct Probing {
 }
 
 impl Probing {
-    /// Of the service that `settings` describe, by the path of its health check.
+    /// Of the service that `settings` describe.
     pub(super) fn new(settings: &Settings) -> Result<Self, String> {
         let address = reachable(settings.listen.address).to_string();
         let (path, host) = match &settings.health.check {
             Check::Http { path, host, .. } => (path.as_str(), host.as_deref()),
             Check::Tcp | Check::Command(_) => ("/", None),
         };
+        let path = settings.prober.path.as_deref().unwrap_or(path);
         let target =
             Target::new(address.clone(), host.unwrap_or(&address), path).map_err(|e| e.to_string())?;
         Ok(Self { target, prober: Arc::default(), first: Arc::default() })

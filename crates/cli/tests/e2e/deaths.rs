@@ -1,10 +1,13 @@
 //! kill -9 in quiet times, and of what a deployment does not always have; `steps.rs` has each step of one. Requests that
 //! were inside what was killed may fail; no other.
 
-use crate::harness::{Fleet, Program, Setup, Shop, until};
+use crate::harness::{Fleet, Program, Setup, Shop, freeze, signal, until};
 use everup_core::deployment::State;
 use everup_core::ids::InstanceId;
+use everup_core::instance::Phase;
+use everup_core::status::Line;
 use rustix::process::Signal;
+use std::fs;
 
 /// So many requests are inside one process at once: users come every 25 ms, and answers take a few, or more on a busy
 /// machine.
@@ -58,6 +61,35 @@ fn every_agent_in_quiet_times_and_no_app_is_restarted() {
     assert_eq!(fleet.apps(), before);
 }
 
+/// With overlap, in a fleet of one: what arrives from then on waits for the new app.
+#[test]
+fn the_old_app_while_the_new_one_starts_beside_it() {
+    let shop = Shop::new(&Setup { instances: 1, deploy: "overlap = true", ..Setup::default() });
+    for step in ["draining", "stopping", "starting"] {
+        shop.write(&format!("go-{step}"), "");
+    }
+    shop.publish("1", &Program::patient());
+    shop.publish("2", &Program::patient());
+    let fleet = shop.up();
+    fleet.deploy(&["1"]).succeeded_somehow();
+    let users = fleet.users();
+    let old = fleet.apps().into_values().next().unwrap();
+    let (go, at) = (fleet.path().join("go-starting"), fleet.path().join("at-starting"));
+    fs::remove_file(&at).unwrap();
+    fs::remove_file(&go).unwrap();
+    let running = fleet.begin(&["2"]);
+    until("the new app beside the old one", || at.exists().then_some(()));
+    signal(old, Signal::KILL);
+    until("the gate to keep what arrives", || {
+        let is_starting = |line: &Line| line.phase == Some(Phase::Starting);
+        fleet.status().instances.iter().any(is_starting).then_some(())
+    });
+    fs::write(&go, "").unwrap();
+    running.ended().succeeded_somehow();
+    users.served_but(INSIDE);
+    fleet.all_serve(1, "2");
+}
+
 /// C18: it sleeps for three lease times and wakes in the middle of what another has long finished or taken on.
 #[test]
 fn the_coordinator_is_stopped_and_wakes() {
@@ -67,14 +99,14 @@ fn the_coordinator_is_stopped_and_wakes() {
     running.done(1);
     let asleep = fleet.coordinator();
     let pid = fleet.agent(&asleep);
-    crate::harness::signal(pid, Signal::STOP);
+    freeze(pid);
     running.until("another coordinator and its work", |record| {
         record.state.is_final() || {
             fleet.coordinator() != asleep
                 && record.instances.values().filter(|entry| entry.granted.is_some()).count() >= 3
         }
     });
-    crate::harness::signal(pid, Signal::CONT);
+    signal(pid, Signal::CONT);
     running.ended().succeeded_somehow();
     users.all_served();
     fleet.all_serve(4, "2");
@@ -103,7 +135,7 @@ fn the_minder_of_a_migration() {
     let running = fleet.begin(&["2"]);
     running.reached(State::Migrating);
     let record = running.until("a runner", |record| record.run().is_some());
-    let ran = || std::fs::read_to_string(fleet.path().join("ran")).unwrap_or_default();
+    let ran = || fs::read_to_string(fleet.path().join("ran")).unwrap_or_default();
     until("the migration to run", || (!ran().is_empty()).then_some(()));
     fleet.kill_migrations_minder(&record.run().unwrap().runner);
     assert_eq!(running.record().unwrap().state, State::Migrating);

@@ -4,7 +4,7 @@
 //! The app waits in each step for the test's word, so what happens in a step happens in it. One fleet lives
 //! through all steps, in one deployment after the other.
 
-use crate::harness::{Ended, Fleet, Program, Setup, Shop, Users, signal, until};
+use crate::harness::{Ended, Fleet, Program, Setup, Shop, Users, freeze, signal, until};
 use everup_core::deployment::State;
 use everup_core::ids::InstanceId;
 use everup_core::instance::Phase;
@@ -183,7 +183,7 @@ impl Life {
     fn stop_an_agent(&self) -> (InstanceId, Identity) {
         let id = self.fleet.seats().into_keys().next_back().unwrap();
         let agent = Identity::of(self.fleet.agent(&id)).unwrap();
-        signal(agent.pid, Signal::STOP);
+        freeze(agent.pid);
         (id, agent)
     }
 

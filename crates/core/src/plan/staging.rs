@@ -2,6 +2,7 @@
 
 use super::{Planner, WaitingOn};
 use crate::deployment::State;
+use crate::ids::InstanceId;
 use crate::instance::Problem;
 use crate::order::Task;
 use crate::policy::Strategy;
@@ -68,7 +69,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Whether everyone who can answer is ready; says for whom it waits.
+    /// Whether everyone who can answer is ready; says for whom it waits. A roll goes round those who do not answer, but
+    /// not round those who have only not answered yet.
     fn all_staged(&mut self) -> bool {
         let left = self.left_of(self.next.policy.stage, self.facts.elapsed);
         let left = crate::time::Millis(left.0.saturating_sub(self.facts.in_state.0));
@@ -81,8 +83,8 @@ impl Planner<'_> {
                 Some(_) if staged && !all_at_once => {}
                 None if staged => {}
                 Some(why) => {
+                    ready &= !all_at_once && !self.may_yet_answer(&id);
                     self.wait(WaitingOn::Answer(id, why));
-                    ready &= !all_at_once;
                 }
                 None => {
                     self.wait(WaitingOn::Stage(id, Some(left)));
@@ -92,9 +94,15 @@ impl Planner<'_> {
         }
         // Members that were never greeted have no entry yet.
         for (id, why) in self.strangers() {
+            ready &= !all_at_once && !self.may_yet_answer(&id);
             self.wait(WaitingOn::Answer(id, why));
-            ready &= !all_at_once;
         }
         ready && !self.present().is_empty()
+    }
+
+    /// Whether nothing is known against an instance that is silent, and it has had less time than an answer may take.
+    fn may_yet_answer(&self, id: &InstanceId) -> bool {
+        let troubled = self.seen(id).is_some_and(|seen| seen.trouble.is_some());
+        !troubled && self.facts.in_state <= self.facts.seen.silence
     }
 }

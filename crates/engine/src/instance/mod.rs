@@ -8,6 +8,7 @@
 //! and opens by order only.
 
 mod app;
+mod beside;
 mod body;
 mod calls;
 mod held;

@@ -3,7 +3,8 @@
 //! The order of a stop: out of the balancer, gate shut, nothing in flight, the app told to stop. The port never
 //! closes: the gate keeps what arrives meanwhile.
 
-use super::app::{done, ended, start, wait_healthy};
+use super::app::{done, start, wait_healthy};
+use super::beside;
 use super::body::Body;
 use super::newcomer::{Wanted, announce, ask, has_moved_on};
 use super::tend::{Proof, Tended, tend};
@@ -21,7 +22,7 @@ const ASK_AGAIN: Millis = Millis(200);
 const LONGEST_BACK_OFF: Millis = Millis(60_000);
 
 /// Why an attempt ended.
-enum Ended {
+pub(super) enum Ended {
     /// The app does not start, or died.
     Ill(Problem),
     /// The new release died beside the old one, which serves again.
@@ -38,7 +39,7 @@ pub(super) async fn serve<S: Seams>(body: &Body<'_, S>, release: &ReleaseRef, ta
         let began = body.now();
         match attempt(body, release, task, &limits).await {
             Ended::OtherGoal => return,
-            Ended::BackOnOld(old, problem) => return stay_on_old(body, &old, problem).await,
+            Ended::BackOnOld(old, problem) => return beside::stay(body, &old, problem).await,
             Ended::Ill(problem) => fall_ill(body, problem).await,
         }
         let lived = body.now().since(began) > LONGEST_BACK_OFF;
@@ -87,44 +88,26 @@ async fn attempt<S: Seams>(
     // Beside an old app only where it serves: a gate that is not open has nothing to lose, and must not be opened into
     // an old app that never came up.
     let serves = body.view().gate == Passing::Open;
-    let others = if limits.overlap { retire_former(body, others, limits).await } else { others };
-    let beside = limits.overlap && others.len() < 2 && (others.is_empty() || serves);
+    let others = if limits.overlap { beside::retire_former(body, others, limits).await } else { others };
+    let is_beside = limits.overlap && others.len() < 2 && (others.is_empty() || serves);
     if mine.is_none()
         && let Some(old) = others.first()
-        && let Some(objection) = objection(body, old, limits, beside).await
+        && let Some(objection) = objection(body, old, limits, is_beside).await
     {
         return wait_for_leave(body, old, objection).await;
     }
-    if !beside {
+    if !is_beside {
         stop_all(body, &others, limits).await;
     }
     if mine.is_none() && !may_start(body, release).await {
         return Ended::OtherGoal;
     }
-    match bring_up(body, release, mine, &others, limits, beside).await {
-        Err(problem) if beside && !others.is_empty() => {
-            give_up_beside(body, release, &others[0], limits, problem).await
-        }
-        Err(problem) => Ended::Ill(problem),
-        Ok(app) => in_service(body, app, if beside { others } else { Vec::new() }, task, limits, fence).await,
+    let old = others.first().filter(|_| is_beside);
+    match (bring_up(body, release, mine, old, limits).await, old) {
+        (Err(problem), Some(old)) => beside::give_up(body, release, old, limits, problem).await,
+        (Err(problem), None) => Ended::Ill(problem),
+        (Ok(app), old) => in_service(body, app, old, task, limits, fence).await,
     }
-}
-
-/// Ends what an earlier update has replaced and was still ending: a third app would not be started beside two, and the
-/// one that serves would have to go first.
-async fn retire_former<S: Seams>(body: &Body<'_, S>, apps: Vec<Running>, limits: &Limits) -> Vec<Running> {
-    let view = body.view();
-    let serves = matches!(view.phase, Phase::Serving | Phase::Lingering);
-    if apps.len() < 2 || !serves || view.gate != Passing::Open {
-        return apps;
-    }
-    let (serving, former): (Vec<Running>, Vec<Running>) =
-        apps.into_iter().partition(|app| Some(&app.release) == view.release.as_ref());
-    if serving.is_empty() {
-        return former;
-    }
-    retire_old(body, &former, limits).await;
-    serving
 }
 
 /// Why the order cannot be carried out as it was granted, if it cannot.
@@ -132,9 +115,9 @@ async fn objection<S: Seams>(
     body: &Body<'_, S>,
     old: &Running,
     limits: &Limits,
-    beside: bool,
+    is_beside: bool,
 ) -> Option<String> {
-    if beside {
+    if is_beside {
         return body.seams.runtime().room_beside(old).await.err();
     }
     let taken_for_out = limits.spare && body.view().gate == Passing::Open;
@@ -191,35 +174,34 @@ async fn bring_up<S: Seams>(
     body: &Body<'_, S>,
     release: &ReleaseRef,
     mine: Option<Running>,
-    others: &[Running],
+    old: Option<&Running>,
     limits: &Limits,
-    beside: bool,
 ) -> Result<Running, Problem> {
-    let starting = if beside && !others.is_empty() { Phase::Beside } else { Phase::Starting };
     let app = match mine {
         Some(app) => app,
         None => {
             if body.view().phase != Phase::Ill {
-                body.phase(starting, None);
+                body.phase(if old.is_some() { Phase::Beside } else { Phase::Starting }, None);
             }
-            let slot = others.first().filter(|_| beside).map_or(Slot::A, |old| old.slot.other());
+            let slot = old.map_or(Slot::A, |old| old.slot.other());
             start(body, release, slot).await?
         }
     };
-    if starting == Phase::Starting {
+    let Some(old) = old else {
         body.see(|view| {
             view.running = true;
             view.release = Some(app.release.clone());
         });
-    }
-    wait_healthy(body, &app, limits.start).await
+        return wait_healthy(body, &app, limits.start).await;
+    };
+    beside::come_up(body, &app, old, limits).await
 }
 
 /// Lets `app` into service, proves it, ends what it replaced, and looks after it.
 async fn in_service<S: Seams>(
     body: &Body<'_, S>,
     app: Running,
-    old: Vec<Running>,
+    old: Option<&Running>,
     task: Option<&Task>,
     limits: &Limits,
     fence: Fence,
@@ -228,10 +210,10 @@ async fn in_service<S: Seams>(
     open(body, &app).await;
     join(body).await;
     body.see(|view| {
-        view.phase = match (on_probation, old.is_empty()) {
+        view.phase = match (on_probation, old) {
             (true, _) => Phase::Ill,
-            (false, true) => Phase::Serving,
-            (false, false) => Phase::Lingering,
+            (false, None) => Phase::Serving,
+            (false, Some(_)) => Phase::Lingering,
         };
         view.waiting = None;
         view.running = true;
@@ -246,13 +228,13 @@ async fn in_service<S: Seams>(
     let stamped = body.memory().order.filter(|order| Some(&order.task) == task).map(|order| order.fence);
     done(body, stamped.map_or(fence, |newer| newer.max(fence))).await;
     let proof = Proof { at: body.now() + limits.prove, ordered: task.is_some() };
-    if let Some(first) = old.first() {
+    if let Some(old) = old {
         let linger = Proof { at: body.now() + limits.linger, ..proof };
         if let Tended::Died(problem) = tend(body, &app, linger, true).await {
-            return back_on(body, first.clone(), problem).await;
+            return beside::back_on(body, old, problem).await;
         }
         body.phase(Phase::Serving, None);
-        retire_old(body, &old, limits).await;
+        beside::retire(body, std::slice::from_ref(old), limits).await;
     }
     match tend(body, &app, proof, false).await {
         Tended::Died(problem) => died(body, &app, proof, problem).await,
@@ -260,17 +242,11 @@ async fn in_service<S: Seams>(
     }
 }
 
-/// The app is gone: the gate keeps what arrives until the next one is there.
+/// The app is gone, and is to be started again.
 async fn died<S: Seams>(body: &Body<'_, S>, app: &Running, proof: Proof, problem: Problem) -> Ended {
-    shut(body, Millis::ZERO, Millis::ZERO).await;
-    // What the app has left behind must not hold its port.
-    body.seams.runtime().stop(app, Millis::ZERO).await;
     let unproven = proof.ordered && !body.view().steady;
-    body.see(|view| {
-        view.deaths += 1;
-        view.running = false;
-        view.healthy = false;
-    });
+    fell(body, app).await;
+    body.see(|view| view.deaths += 1);
     let problem = if unproven {
         Problem { reason: format!("{} before it was proven", problem.reason), ..problem }
     } else {
@@ -279,46 +255,18 @@ async fn died<S: Seams>(body: &Body<'_, S>, app: &Running, proof: Proof, problem
     Ended::Ill(problem)
 }
 
-async fn back_on<S: Seams>(body: &Body<'_, S>, old: Running, problem: Problem) -> Ended {
-    open(body, &old).await;
-    let release = old.release.clone();
-    body.remember(move |memory| memory.release = Some(release)).await;
-    Ended::BackOnOld(old, problem)
-}
-
-/// The new release did not come up beside the old one, which never stopped serving.
-async fn give_up_beside<S: Seams>(
-    body: &Body<'_, S>,
-    release: &ReleaseRef,
-    old: &Running,
-    limits: &Limits,
-    problem: Problem,
-) -> Ended {
-    for app in body.seams.runtime().adopt().await.apps {
-        if app.release == *release {
-            body.seams.runtime().stop(&app, limits.stop).await;
-        }
-    }
-    back_on(body, old.clone(), problem).await
-}
-
-/// Serves on with the old app, and says what was wrong with the new one, until an order says what next.
-async fn stay_on_old<S: Seams>(body: &Body<'_, S>, old: &Running, problem: Problem) {
+/// What served is gone: the gate keeps what arrives until there is something to send it to.
+pub(super) async fn fell<S: Seams>(body: &Body<'_, S>, app: &Running) {
+    shut(body, Millis::ZERO, Millis::ZERO).await;
+    // What the app has left behind must not hold its port.
+    body.seams.runtime().stop(app, Millis::ZERO).await;
     body.see(|view| {
-        view.phase = Phase::Ill;
-        view.problem = Some(problem);
-        view.release = Some(old.release.clone());
-        view.running = true;
-        view.healthy = true;
-        view.steady = false;
+        view.running = false;
+        view.healthy = false;
     });
-    let exit = body.seams.runtime().exited(old).await;
-    fall_ill(body, ended("run", &exit)).await;
-    let release = old.release.clone();
-    body.remember(move |memory| memory.goal = Some(everup_core::instance::Goal::Serve { release })).await;
 }
 
-async fn fall_ill<S: Seams>(body: &Body<'_, S>, problem: Problem) {
+pub(super) async fn fall_ill<S: Seams>(body: &Body<'_, S>, problem: Problem) {
     body.ill(problem.clone());
     body.remember(move |memory| memory.problem = Some(problem)).await;
 }
@@ -405,7 +353,7 @@ async fn shut<S: Seams>(body: &Body<'_, S>, within: Millis, quiet: Millis) {
     body.gate_is(Passing::Shut);
 }
 
-async fn open<S: Seams>(body: &Body<'_, S>, app: &Running) {
+pub(super) async fn open<S: Seams>(body: &Body<'_, S>, app: &Running) {
     while let Err(error) = body.seams.gate().switch(&app.upstream).await {
         body.see(|view| view.waiting = Some(format!("its gate to answer: {error}")));
         body.pause(ASK_AGAIN).await;
@@ -424,14 +372,5 @@ async fn join<S: Seams>(body: &Body<'_, S>) {
     while let Err(error) = body.seams.fleet().join().await {
         body.see(|view| view.waiting = Some(format!("the balancer to let it in: {error}")));
         body.pause(ASK_AGAIN).await;
-    }
-}
-
-/// Ends what the gate no longer sends to, once nothing is inside it.
-async fn retire_old<S: Seams>(body: &Body<'_, S>, old: &[Running], limits: &Limits) {
-    // At the deadline what is left inside is cut with the app; the gate counts it.
-    let _ = body.seams.gate().idle(limits.drain).await;
-    for app in old {
-        body.seams.runtime().stop(app, limits.stop).await;
     }
 }

@@ -17,6 +17,18 @@ pub(crate) fn signal(pid: u32, signal: Signal) {
         .unwrap_or_else(|error| panic!("{} could not be signalled: {error}", pid.as_raw_nonzero()));
 }
 
+/// Stops a process of ours; done when no thread of it runs on. A STOP is taken by one thread, and on a busy machine the
+/// others go on until that one gets its turn.
+pub(crate) fn freeze(pid: u32) {
+    signal(pid, Signal::STOP);
+    super::until("every thread to stand still", || {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
+        let is_stopped = |stat: &str| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'));
+        let mut states = threads.filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());
+        states.all(|stat| is_stopped(&stat)).then_some(())
+    });
+}
+
 /// What the keeper wrote of its children.
 pub(crate) fn ledger(state: &Path) -> Option<Ledger> {
     serde_json::from_slice(&fs::read(state.join("run/keeper.json")).ok()?).ok()

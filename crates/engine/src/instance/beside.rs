@@ -1,0 +1,111 @@
+//! Two apps on one instance: the new one comes up beside the old one, which serves until the gate is switched.
+
+use super::app::{ended, wait_healthy};
+use super::body::Body;
+use super::serve::{Ended, fall_ill, fell, open};
+use everup_core::gate::Passing;
+use everup_core::instance::{Goal, Phase, Problem, Running};
+use everup_core::order::Limits;
+use everup_core::release::ReleaseRef;
+use everup_core::seams::{Gate, Runtime, Seams};
+use futures_util::{FutureExt, pin_mut, select_biased};
+
+/// Ends what an earlier update has replaced and was still ending: a third app would not be started beside two, and the
+/// one that serves would have to go first.
+pub(super) async fn retire_former<S: Seams>(
+    body: &Body<'_, S>,
+    apps: Vec<Running>,
+    limits: &Limits,
+) -> Vec<Running> {
+    let view = body.view();
+    let serves = matches!(view.phase, Phase::Serving | Phase::Lingering);
+    if apps.len() < 2 || !serves || view.gate != Passing::Open {
+        return apps;
+    }
+    let (serving, former): (Vec<Running>, Vec<Running>) =
+        apps.into_iter().partition(|app| Some(&app.release) == view.release.as_ref());
+    if serving.is_empty() {
+        return former;
+    }
+    retire(body, &former, limits).await;
+    serving
+}
+
+/// Waits until `new` is healthy while `old` serves. Should the old one die meanwhile, the gate keeps what arrives
+/// until the new one is there.
+pub(super) async fn come_up<S: Seams>(
+    body: &Body<'_, S>,
+    new: &Running,
+    old: &Running,
+    limits: &Limits,
+) -> Result<Running, Problem> {
+    let healthy = wait_healthy(body, new, limits.start).fuse();
+    let gone = body.seams.runtime().exited(old).fuse();
+    pin_mut!(healthy, gone);
+    select_biased! {
+        _ = gone => {
+            fell(body, old).await;
+            body.see(|view| {
+                view.phase = Phase::Starting;
+                view.release = Some(new.release.clone());
+                view.running = true;
+            });
+            healthy.await
+        }
+        verdict = healthy => verdict,
+    }
+}
+
+/// The new release did not come up: the old one, which never stopped serving, serves on.
+pub(super) async fn give_up<S: Seams>(
+    body: &Body<'_, S>,
+    release: &ReleaseRef,
+    old: &Running,
+    limits: &Limits,
+    problem: Problem,
+) -> Ended {
+    for app in body.seams.runtime().adopt().await.apps {
+        if app.release == *release {
+            body.seams.runtime().stop(&app, limits.stop).await;
+        }
+    }
+    back_on(body, old, problem).await
+}
+
+/// Sends to the old app again, if that still runs.
+pub(super) async fn back_on<S: Seams>(body: &Body<'_, S>, old: &Running, problem: Problem) -> Ended {
+    if !body.seams.runtime().adopt().await.apps.iter().any(|app| app.upstream == old.upstream) {
+        fell(body, old).await;
+        return Ended::Ill(problem);
+    }
+    open(body, old).await;
+    let release = old.release.clone();
+    body.remember(move |memory| memory.release = Some(release)).await;
+    Ended::BackOnOld(old.clone(), problem)
+}
+
+/// Serves on with the old app, and says what was wrong with the new one, until an order says what next.
+pub(super) async fn stay<S: Seams>(body: &Body<'_, S>, old: &Running, problem: Problem) {
+    body.see(|view| {
+        view.phase = Phase::Ill;
+        view.problem = Some(problem);
+        view.release = Some(old.release.clone());
+        view.running = true;
+        view.healthy = true;
+        view.steady = false;
+    });
+    let exit = body.seams.runtime().exited(old).await;
+    fell(body, old).await;
+    fall_ill(body, ended("run", &exit)).await;
+    let release = old.release.clone();
+    body.remember(move |memory| memory.goal = Some(Goal::Serve { release })).await;
+}
+
+/// Ends what the gate no longer sends to, once nothing is inside it.
+pub(super) async fn retire<S: Seams>(body: &Body<'_, S>, old: &[Running], limits: &Limits) {
+    // At the deadline what is left inside is cut with the app; the gate counts it.
+    let _ = body.seams.gate().idle(limits.drain).await;
+    for app in old {
+        body.seams.runtime().stop(app, limits.stop).await;
+    }
+}
