@@ -65,7 +65,8 @@ pub struct Observation {
     pub gone: BTreeSet<InstanceId>,
     /// Whether an instance that the engine does not list has ended ([`Members::complete`]).
     pub complete: bool,
-    /// Who had announced itself when the store was listed after `sealing` was written; `None` before.
+    /// Who had announced itself when the store was listed after what newcomers read was written: that the fleet is being
+    /// sealed, or that they take another release. `None` before.
     pub announced: Option<BTreeSet<InstanceId>>,
     /// How long an instance may be silent before it counts as out of service.
     pub silence: Millis,

@@ -3,6 +3,7 @@
 use crate::gate::HoldLimits;
 use crate::ids::{DeploymentId, Fence, HoldId, InstanceId};
 use crate::instance::{Run, View};
+use crate::policy::Policy;
 use crate::release::ReleaseRef;
 use crate::time::Millis;
 use serde::{Deserialize, Serialize};
@@ -98,6 +99,26 @@ pub struct Limits {
     /// After it was let in, it must serve for so long before it counts as proven; a death or a failed check in that
     /// time is a failure of the release.
     pub prove: Millis,
+}
+
+impl Limits {
+    /// Those of `policy` for an instance that moves alone: it leaves, nobody else has to serve, nothing is proven.
+    #[must_use]
+    pub const fn of(policy: &Policy) -> Self {
+        Self {
+            overlap: false,
+            drain: policy.drain,
+            quiet: policy.quiet,
+            start: policy.start,
+            stop: policy.stop,
+            linger: policy.linger,
+            leave: true,
+            min: 0,
+            spare: false,
+            hold: policy.hold,
+            prove: Millis::ZERO,
+        }
+    }
 }
 
 /// An instance's answer to a greeting or an order.

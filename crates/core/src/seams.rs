@@ -142,7 +142,8 @@ pub trait Gate {
 
 /// The processes of this instance's app.
 pub trait Runtime {
-    /// Starts `release` in `slot`. Done when the process runs, not when it is healthy. `start` names it from now on.
+    /// Starts `release` in `slot`, or in the other one if a stranger has that one's port and it is free. Done when the
+    /// process runs, not when it is healthy. `start` names it from now on.
     async fn start(&self, release: &ReleaseRef, slot: Slot, start: &StartId) -> Result<Running, Problem>;
     /// TERM to the whole process tree, KILL at the deadline; done when no process of it lives.
     async fn stop(&self, running: &Running, deadline: Millis) -> Exit;

@@ -8,6 +8,7 @@ use crate::world::releases::{Conduct, number};
 use crate::world::{Sim, World};
 use everup_core::deployment::State;
 use everup_core::gate::Passing;
+use everup_core::record::Record;
 
 /// After the faults, what runs may take so long beyond its bound: the way back has no bound of its own but this.
 const BEYOND: u64 = 400_000;
@@ -57,18 +58,28 @@ fn publish_a_fix(sim: &Sim) -> u16 {
     world.releases.publish(schema, Conduct::Good).no
 }
 
-/// Only a deployment that failed, and says so, may leave a fleet that is not whole; or a release that went bad after it
-/// was believed.
+/// Only a deployment that failed, and says so, may leave a fleet that is not whole, and those that touched nothing
+/// leave it as it was; or a release that went bad after it was believed.
 fn may_help(world: &World) -> bool {
     let newcomers = world.objects.head.as_ref().and_then(|head| head.newcomers.as_ref());
     let bad = newcomers.is_none_or(|release| world.releases.of(release).conduct != Conduct::Good);
-    let failed = world.objects.records.values().next_back().is_none_or(|last| last.state == State::Failed);
-    bad || failed
+    let touched = |record: &&Record| record.instances.values().any(|entry| entry.touched);
+    let deployments = deployments(world);
+    let last = deployments.last().is_none_or(|last| last.state == State::Failed);
+    let last_that_touched = deployments.into_iter().rfind(touched);
+    bad || last || last_that_touched.is_some_and(|record| record.state == State::Failed)
+}
+
+/// The oldest first: ids are made of clocks that jump.
+fn deployments(world: &World) -> Vec<&Record> {
+    let mut all: Vec<&Record> = world.objects.records.values().collect();
+    all.sort_by_key(|record| record.term);
+    all
 }
 
 /// How the last deployment ended, and what was apart, without the names.
 fn why_apart(world: &World, apart: &str) -> String {
-    let last = world.objects.records.values().next_back();
+    let last = deployments(world).pop();
     let ended = last.map_or_else(|| "never deployed".to_owned(), |last| format!("after it {}", last.state));
     let kind = apart.split_once(' ').map_or(apart, |(_, rest)| rest);
     let kind: String = kind.chars().filter(|c| !c.is_ascii_digit()).collect();

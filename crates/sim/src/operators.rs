@@ -142,7 +142,7 @@ pub(crate) async fn press(
     sim.world().on(&id, What::Operator(what));
     let (reply, answer) = oneshot::channel();
     agent::command(sim, &id, Command::Deploy { request: Box::new(request.clone()), reply });
-    match select(answer, pin!(sim.sleep(30_000))).await {
+    match select(answer, pin!(sim.sleep(10_000))).await {
         Either::Left((Ok(answer), _)) => {
             let what = match &answer {
                 Ok(id) => format!("it is {id}"),

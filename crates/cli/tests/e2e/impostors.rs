@@ -1,7 +1,6 @@
 //! C12: somebody else answers for the new release. Whatever it says of its version, it is not of this start.
 
 use crate::harness::{Fleet, Program, Setup, Shop, Stranger, until};
-use everup_core::deployment::State;
 use everup_core::ids::InstanceId;
 use everup_core::instance::Slot;
 
@@ -70,14 +69,35 @@ fn a_stranger_shares_the_port() {
     let stranger = Stranger::on(&fleet, fleet.port(&id, Slot::A), "2");
     stranger.answers();
     fleet.write("go-starting", "");
-    // The old release finds the port taken as well: there is no way back while the stranger has it.
-    let ended = running.ended().because(&[&stranger.port(), "python3", &stranger.pid(), "not of this start"]);
-    assert_eq!((ended.record.state, ended.code), (State::Failed, 4), "{}", ended.record.because);
-    assert!(fleet.status().instances.iter().all(|line| line.id != id || !line.in_service));
-    drop(stranger);
-    fleet.deploy(&["1"]).succeeded();
+    let ended = running.ended().rolled_back();
+    ended.because(&[&stranger.port(), "python3", &stranger.pid(), "not of this start"]);
+    // The old release is back on the instance's other port.
     fleet.all_serve(3, "1");
     users.all_served();
+    assert!(!fleet.get("/").contains("stranger"));
+}
+
+/// Somebody takes a share of the port of an app that serves: it is said, and nobody is restarted for it.
+#[test]
+fn a_stranger_joins_who_serves() {
+    let shop = Shop::new(&Setup { instances: 1, ..setup() });
+    for step in ["starting", "stopping"] {
+        shop.write(&format!("go-{step}"), "");
+    }
+    shop.publish("1", &Program::patient());
+    let fleet = shop.up();
+    fleet.deploy(&["1"]).succeeded_somehow();
+    let before = fleet.apps();
+    let stranger = Stranger::on(&fleet, fleet.port(&first(&fleet), Slot::A), "1");
+    let said = |words: &str| {
+        let problem = fleet.status().instances.into_iter().next()?.problem?;
+        problem.reason.contains(words).then_some(())
+    };
+    until("the stranger to be named", || said(&stranger.pid()));
+    assert!(fleet.everup(&["doctor"]).ended(2).out.contains("not of this start"));
+    drop(stranger);
+    fleet.all_serve(1, "1");
+    assert_eq!(fleet.apps(), before);
 }
 
 /// It starts a server that leaves it, and ends well at once.

@@ -196,16 +196,9 @@ impl<'a> Planner<'a> {
         let policy = &self.next.policy;
         Limits {
             overlap: policy.overlap && policy.strategy == Strategy::Rolling,
-            drain: policy.drain,
-            quiet: policy.quiet,
-            start: policy.start,
-            stop: policy.stop,
-            linger: policy.linger,
-            leave: true,
-            spare: false,
             min: min_in_service(&Policy { overlap: false, ..policy.clone() }, self.facts.seen.desired),
-            hold: policy.hold,
             prove: policy.prove,
+            ..Limits::of(policy)
         }
     }
 

@@ -124,6 +124,10 @@ impl Planner<'_> {
         {
             return;
         }
+        // A newcomer may have read head before that named the new release, and not be listed by the fleet yet.
+        if self.next.proven && self.facts.seen.announced.is_none() {
+            return;
+        }
         let behind: Vec<InstanceId> = [Progress::Untouched, Progress::Staged]
             .into_iter()
             .flat_map(|progress| self.with(progress))
@@ -260,8 +264,12 @@ impl Planner<'_> {
             return;
         }
         // A newcomer that is still to be met may have taken the new release when head named it.
-        if self.facts.in_state <= self.patience() && !self.strangers().is_empty() {
-            for (id, why) in self.strangers() {
+        let strangers = self.strangers();
+        if !late && self.facts.seen.announced.is_none() {
+            return;
+        }
+        if self.facts.in_state <= self.patience() && !strangers.is_empty() {
+            for (id, why) in strangers {
                 self.wait(WaitingOn::Answer(id, why));
             }
             return;

@@ -28,12 +28,13 @@ impl Planner<'_> {
         min_in_service(&self.next.policy, self.facts.seen.desired)
     }
 
-    /// Members whose agents never answered this coordinator.
+    /// Members whose agents never answered this coordinator, and who announced itself and is not listed yet.
     pub(super) fn strangers(&self) -> Vec<(InstanceId, String)> {
         let seen = self.facts.seen;
         let unknown = seen.seen.iter().filter(|(id, met)| {
-            let member = met.member.as_ref().is_some_and(|member| !member.terminating);
-            member && !self.next.instances.contains_key(*id) && !seen.is_gone(id)
+            let announced = || seen.announced.as_ref().is_some_and(|all| all.contains(*id));
+            let is_here = met.member.as_ref().map_or_else(announced, |member| !member.terminating);
+            is_here && !self.next.instances.contains_key(*id) && !seen.is_gone(id)
         });
         let why = |met: &crate::fleet::Seen| {
             met.trouble.clone().unwrap_or_else(|| "it has not answered yet".into())
@@ -180,11 +181,15 @@ impl Planner<'_> {
     /// Whether everyone who still runs the old release has fallen ill as well: then it is not the new release's doing.
     /// A fleet that was ill before the deployment began is what the deployment may have come to mend.
     pub(super) fn shared_illness(&self) -> Option<String> {
-        let untouched: Vec<InstanceId> = self
-            .present()
-            .into_iter()
-            .filter(|id| !self.next.instances[id].touched && self.silent(id).is_none())
-            .collect();
+        // An app that is still starting says neither.
+        let tells = |id: &InstanceId| {
+            let starting = [Phase::Announced, Phase::Waiting, Phase::Starting]
+                .map(Some)
+                .contains(&self.view(id).map(|v| v.phase));
+            !starting && self.silent(id).is_none()
+        };
+        let untouched: Vec<InstanceId> =
+            self.present().into_iter().filter(|id| !self.next.instances[id].touched && tells(id)).collect();
         let ill =
             |id: &InstanceId| self.view(id).is_some_and(|view| view.running && view.phase == Phase::Ill);
         let fell = untouched.iter().any(|id| !self.next.instances[id].ill_before);

@@ -24,8 +24,13 @@ pub(super) enum Begun {
 }
 
 impl<S: Seams, B: Board> Agent<'_, S, B> {
-    /// Starts the deployment that was asked for, with this agent as its coordinator.
-    pub(super) async fn begin(&mut self, request: &Request) -> Result<Begun, Refused> {
+    /// Starts the deployment that was asked for, with this agent as its coordinator; not once whoever asked has `left`
+    /// without an answer. While the store was away another deployment may have come and gone.
+    pub(super) async fn begin(
+        &mut self,
+        request: &Request,
+        left: impl Fn() -> bool,
+    ) -> Result<Begun, Refused> {
         let key = head_key(&self.who.environment);
         loop {
             let head = read::<Head>(self.seams, &key).await.map_err(away)?;
@@ -41,6 +46,9 @@ impl<S: Seams, B: Board> Agent<'_, S, B> {
             };
             self.refuse_if_busy(&old).await?;
             let request = self.complete(&old, request).await?;
+            if left() {
+                return Err(Refused::Not("whoever asked did not wait for it; nothing has begun".to_owned()));
+            }
             let next = self.started(old, request);
             match swap(self.seams, &key, etag.as_ref(), next).await.map_err(away)? {
                 Swapped::Done(head) => return Ok(Begun::Runs(Box::new(head))),

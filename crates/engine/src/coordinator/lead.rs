@@ -28,6 +28,8 @@ struct Leading<'a, S: Seams> {
     keeper: Keeper<'a, S>,
     record: Object<Record>,
     observer: Observer<'a, S>,
+    /// The state in which the announcements were listed.
+    listed_in: Option<State>,
     watch: Stopwatch,
     next_beat: Mono,
     next_renewal: Mono,
@@ -44,6 +46,7 @@ impl<'a, S: Seams, B: Board> Agent<'a, S, B> {
         let mut leading = Leading {
             watch: Stopwatch::new(record.value.state, record.value.elapsed, now),
             observer: Observer::leading(self.seams, self.who, keeper.head.value.term),
+            listed_in: None,
             keeper,
             record,
             next_beat: now,
@@ -196,15 +199,24 @@ impl<'a, S: Seams, B: Board> Agent<'a, S, B> {
         }
     }
 
-    /// Who announced itself is listed after `sealing` was written, never before.
+    /// Who announced itself is listed after what newcomers read was written, never before: that the fleet is being sealed,
+    /// or that they take another release. Who announces itself later reads that.
     async fn list_announced(&self, leading: &mut Leading<'a, S>) -> Result<(), Lost> {
-        if leading.record.value.state != State::Sealing || leading.observer.announced.is_some() {
+        let record = &leading.record.value;
+        let is_written = match record.state {
+            State::Rolling => record.proven,
+            state => matches!(state, State::Sealing | State::RollingBack),
+        };
+        if !is_written || leading.listed_in == Some(record.state) {
             return Ok(());
         }
+        leading.observer.announced = None;
+        let state = record.state;
         let prefix = instances_prefix(&self.who.environment);
         let keys = self.seams.store().list(&prefix).await.map_err(Lost::Store)?;
         let id = |key: &String| InstanceId::new(key.strip_prefix(&prefix)?.strip_suffix(".json")?).ok();
         leading.observer.announced = Some(keys.iter().filter_map(id).collect());
+        leading.listed_in = Some(state);
         Ok(())
     }
 

@@ -125,14 +125,14 @@ impl<'a, S: Seams, B: Board> Agent<'a, S, B> {
         idle: &mut Idle<'a, S>,
         commands: &mut mpsc::Receiver<Command>,
     ) {
-        // Whoever asked may have gone; what was decided stands.
+        // Whoever asked may go; what was decided stands.
         match command {
             Command::Poke => idle.next_look = Mono::default(),
             Command::Look => idle.be_interested(self.seams, self.who),
             Command::Say { say, by, deployment, reply } => {
                 let _ = reply.send(self.say(say, by, deployment).await);
             }
-            Command::Deploy { request, reply } => match self.begin(&request).await {
+            Command::Deploy { request, reply } => match self.begin(&request, || reply.is_canceled()).await {
                 Err(refused) => {
                     let _ = reply.send(Err(refused));
                 }

@@ -220,20 +220,8 @@ impl<'a, S: Seams> Body<'a, S> {
 
     /// The limits of what is being done: the order's, or one's own for what nobody ordered.
     pub(super) fn own_limits(&self) -> Limits {
-        let policy = &self.who.policy;
-        Limits {
-            overlap: false,
-            drain: policy.drain,
-            quiet: policy.quiet,
-            start: self.who.care.start,
-            stop: self.who.care.stop,
-            linger: policy.linger,
-            leave: true,
-            spare: false,
-            min: 0,
-            hold: policy.hold,
-            prove: Millis::ZERO,
-        }
+        let care = &self.who.care;
+        Limits { start: care.start, stop: care.stop, ..Limits::of(&self.who.policy) }
     }
 
     /// The release that it ran last, whether or not it runs now.

@@ -11,14 +11,14 @@ use crate::settings::Check;
 use everup_core::ids::{StartId, Version};
 use everup_core::instance::{Health, Problem, Running};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use tokio::time::timeout;
 
-/// Sockets that were proven to belong to a start; so that a check of a serving app looks at one descriptor, not at
-/// every process of the machine.
+/// Sockets that were proven to belong to a start; so that a check of a serving app looks at one descriptor and the
+/// kernel's list of listeners, not at every process of the machine.
 #[derive(Default)]
 pub(super) struct Proofs(RefCell<BTreeMap<StartId, Proof>>);
 
@@ -27,6 +27,8 @@ struct Proof {
     inode: u64,
     pid: u32,
     fd: u32,
+    /// Every socket that listened on the port then: a stranger may take a share of it later (SO_REUSEPORT).
+    listeners: BTreeSet<u64>,
     /// Where the app can be reached.
     addresses: Vec<SocketAddr>,
 }
@@ -82,7 +84,11 @@ impl ProcessRuntime {
     fn prove(&self, running: &Running, state: &State) -> Result<Vec<SocketAddr>, Problem> {
         let start = &running.upstream.start;
         let known = self.proofs.0.borrow().get(start).cloned();
-        if let Some(proof) = known.filter(|proof| is_socket(proof.pid, proof.fd, proof.inode)) {
+        let stands = |proof: &Proof| {
+            is_socket(proof.pid, proof.fd, proof.inode)
+                && inodes(&local_listeners(running.upstream.address.port()).0) == proof.listeners
+        };
+        if let Some(proof) = known.filter(stands) {
             return Ok(proof.addresses);
         }
         let proof = self.look_for_owner(running, state).map_err(|why| Problem::new("port", why))?;
@@ -100,7 +106,7 @@ impl ProcessRuntime {
         let port = running.upstream.address.port();
         let owned = owned_sockets(state.minder.pid);
         let has = |listener: &Listener| owned.contains_key(&listener.inode);
-        let (listeners, elsewhere) = listening_on(port).into_iter().partition::<Vec<_>, _>(is_local);
+        let (listeners, elsewhere) = local_listeners(port);
         if let Some(stranger) = listeners.iter().find(|listener| !has(listener)) {
             let owner = owner(stranger);
             return Err(format!("port {port} is listened on by {owner}, which is not of this start: end it"));
@@ -118,7 +124,7 @@ impl ProcessRuntime {
         let reached =
             LOCAL.into_iter().filter(|local| listeners.iter().any(|listener| listener.takes(*local)));
         let addresses: Vec<SocketAddr> = reached.map(|local| SocketAddr::new(local, port)).collect();
-        Ok(Proof { inode, pid, fd, addresses })
+        Ok(Proof { inode, pid, fd, listeners: inodes(&listeners), addresses })
     }
 
     async fn answers(&self, running: &Running, addresses: &[SocketAddr]) -> Result<(), Problem> {
@@ -206,6 +212,15 @@ fn owned_sockets(minder: u32) -> BTreeMap<u64, (u32, u32)> {
     let tree = below(minder).into_iter();
     tree.flat_map(|stat| sockets_of(stat.pid).into_iter().map(move |(inode, fd)| (inode, (stat.pid, fd))))
         .collect()
+}
+
+/// Who listens on `port`: those to whom connections to this machine's own addresses come, and the others.
+fn local_listeners(port: u16) -> (Vec<Listener>, Vec<Listener>) {
+    listening_on(port).into_iter().partition(is_local)
+}
+
+fn inodes(listeners: &[Listener]) -> BTreeSet<u64> {
+    listeners.iter().map(|listener| listener.inode).collect()
 }
 
 /// Whether connections to this machine's own addresses come to `listener`.

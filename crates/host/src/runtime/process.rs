@@ -138,6 +138,7 @@ impl ProcessRuntime {
 
 impl Runtime for ProcessRuntime {
     async fn start(&self, release: &ReleaseRef, slot: Slot, start: &StartId) -> Result<Running, Problem> {
+        let slot = self.usable(slot, start).await;
         match self.start_once(release, slot, start).await {
             // A start that was given up may have been under way, and has the place now.
             Err(_) if self.is_minded(slot) => self.start_once(release, slot, start).await,
@@ -228,6 +229,25 @@ impl ProcessRuntime {
             Answer::Refused { reason } => Err(Problem::new("start", reason)),
             Answer::BegunBefore => Err(Problem::new("start", "the minder took the app for a migration")),
         }
+    }
+
+    /// `slot`, or the other one if somebody else listens on its port and nothing of ours runs there.
+    async fn usable(&self, slot: Slot, start: &StartId) -> Slot {
+        let other = slot.other();
+        if self.has(other, start) {
+            return other;
+        }
+        if self.has(slot, start) || self.is_minded(other) {
+            return slot;
+        }
+        self.clear(slot).await;
+        let is_free = |slot| port_is_free(self.setup.port(slot)).is_ok();
+        if !is_free(slot) && is_free(other) { other } else { slot }
+    }
+
+    /// Whether `start` has the place.
+    fn has(&self, slot: Slot, start: &StartId) -> bool {
+        State::read(&self.setup.state_of(slot)).is_some_and(|state| state.start == *start)
     }
 
     fn is_minded(&self, slot: Slot) -> bool {

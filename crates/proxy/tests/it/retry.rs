@@ -31,27 +31,31 @@ async fn ok(stream: &mut TcpStream) {
     let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
 }
 
-/// An app that answers the first request of a connection, reads the second one, and hangs up.
-async fn hangs_up_on_the_second(seen: &Seen) -> App {
-    let seen = Rc::clone(seen);
-    App::raw(move |mut stream| {
-        let seen = Rc::clone(&seen);
-        async move {
-            if let Some(path) = read_request(&mut stream).await {
-                seen.borrow_mut().push(path);
-                ok(&mut stream).await;
-            }
-            if let Some(path) = read_request(&mut stream).await {
-                seen.borrow_mut().push(path);
-            }
-        }
-    })
-    .await
+/// Reads one request and notes its path; whether there was one.
+async fn note(stream: &mut TcpStream, seen: &Seen) -> bool {
+    let path = read_request(stream).await;
+    let was_one = path.is_some();
+    seen.borrow_mut().extend(path);
+    was_one
+}
+
+/// An app that does the same to each connection, and what it has read.
+async fn noting<F: Future<Output = ()> + 'static>(does: fn(TcpStream, Seen) -> F) -> (App, Seen) {
+    let seen = Seen::default();
+    let all = Rc::clone(&seen);
+    (App::raw(move |stream| does(stream, Rc::clone(&all))).await, seen)
+}
+
+/// It answers the first request of a connection, reads the second one, and hangs up.
+async fn hangs_up_on_the_second(mut stream: TcpStream, seen: Seen) {
+    if note(&mut stream, &seen).await {
+        ok(&mut stream).await;
+    }
+    note(&mut stream, &seen).await;
 }
 
 async fn second(method: &str, body: &'static str) -> (Reply, Vec<String>) {
-    let seen = Seen::default();
-    let app = hangs_up_on_the_second(&seen).await;
+    let (app, seen) = noting(hangs_up_on_the_second).await;
     let proxy = Running::start(Config::default()).await;
     let id = proxy.add("i-1", Some(app.address)).await;
     get(proxy.address, "/first").await;
@@ -87,14 +91,8 @@ fn what_may_have_an_effect_is_sent_once() {
 #[test]
 fn a_fresh_connection_that_dies_is_not_tried_again() {
     test(async {
-        let seen = Seen::default();
-        let all = Rc::clone(&seen);
-        let app = App::raw(move |mut stream| {
-            let seen = Rc::clone(&all);
-            async move {
-                let path = read_request(&mut stream).await;
-                seen.borrow_mut().extend(path);
-            }
+        let (app, seen) = noting(|mut stream, seen| async move {
+            note(&mut stream, &seen).await;
         })
         .await;
         let proxy = Running::start(Config::default()).await;
@@ -111,18 +109,11 @@ fn a_fresh_connection_that_dies_is_not_tried_again() {
 #[test]
 fn an_answer_that_has_begun_is_never_asked_for_again() {
     test(async {
-        let seen = Seen::default();
-        let all = Rc::clone(&seen);
-        let app = App::raw(move |mut stream| {
-            let seen = Rc::clone(&all);
-            async move {
-                let path = read_request(&mut stream).await;
-                seen.borrow_mut().extend(path);
-                ok(&mut stream).await;
-                let path = read_request(&mut stream).await;
-                seen.borrow_mut().extend(path);
-                let _ = stream.write_all(b"HTTP/1.1 20").await;
-            }
+        let (app, seen) = noting(|mut stream, seen| async move {
+            note(&mut stream, &seen).await;
+            ok(&mut stream).await;
+            note(&mut stream, &seen).await;
+            let _ = stream.write_all(b"HTTP/1.1 20").await;
         })
         .await;
         let proxy = Running::start(Config::default()).await;

@@ -39,6 +39,23 @@ async fn sizing(name: &'static str, orders: &Rc<Cell<u32>>) -> App {
     .await
 }
 
+/// Two instances: the app of one is dead, and the other counts its orders.
+async fn dead_and_alive() -> (Instance, Instance, Rc<Cell<u32>>) {
+    let orders = Rc::default();
+    let dead = Instance::of(App::named("dead").await).await;
+    let lives = Instance::of(sizing("lives", &orders).await).await;
+    dead.app.kill().await;
+    (dead, lives, orders)
+}
+
+/// A balancer that asks `first` first.
+async fn balancing(first: &Instance, second: &Instance) -> Running {
+    let balancer = Running::start(Config::default()).await;
+    add(&balancer, "i-1", first).await;
+    add(&balancer, "i-2", second).await;
+    balancer
+}
+
 async fn add(balancer: &Running, name: &str, instance: &Instance) -> InstanceId {
     balancer.add_before(Behind::Proxy, name, Some(instance.proxy.address)).await
 }
@@ -93,19 +110,12 @@ fn what_a_proxy_sent_to_nobody_goes_to_another_instance() {
 #[test]
 fn a_long_upload_is_not_sent_twice() {
     test(async {
-        let orders = Rc::default();
-        let dead = Instance::of(App::named("dead").await).await;
-        let lives = Instance::of(sizing("lives", &orders).await).await;
+        let (dead, lives, orders) = dead_and_alive().await;
         let head = b"POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
-        dead.app.kill().await;
-        let short = Running::start(Config::default()).await;
-        add(&short, "i-1", &dead).await;
-        add(&short, "i-2", &lives).await;
+        let short = balancing(&dead, &lives).await;
         let answer = dictate(&short, &[head, b"5\r\nhello\r\n", b"0\r\n\r\n"]).await;
         assert!(answer.ends_with("lives 5"), "{answer}");
-        let long = Running::start(Config::default()).await;
-        add(&long, "i-1", &dead).await;
-        add(&long, "i-2", &lives).await;
+        let long = balancing(&dead, &lives).await;
         let piece = [b"4e20\r\n".as_slice(), &[b'x'; 20_000], b"\r\n"].concat();
         let answer = dictate(&long, &[head, &piece, b"0\r\n\r\n"]).await;
         assert!(answer.contains("everup-error: unreachable"), "{answer}");
@@ -117,13 +127,8 @@ fn a_long_upload_is_not_sent_twice() {
 #[test]
 fn a_body_that_nobody_asked_for_yet_is_not_lost() {
     test(async {
-        let orders = Rc::default();
-        let dead = Instance::of(App::named("dead").await).await;
-        let lives = Instance::of(sizing("lives", &orders).await).await;
-        dead.app.kill().await;
-        let balancer = Running::start(Config::default()).await;
-        add(&balancer, "i-1", &dead).await;
-        add(&balancer, "i-2", &lives).await;
+        let (dead, lives, _orders) = dead_and_alive().await;
+        let balancer = balancing(&dead, &lives).await;
         let mut stream = TcpStream::connect(balancer.address).await.unwrap();
         let head = "POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n";
         stream.write_all(head.as_bytes()).await.unwrap();
@@ -161,9 +166,7 @@ fn an_app_cannot_say_that_it_was_not_asked() {
         let reply = say(direct.address, "POST", "/", "order").await.unwrap();
         assert_eq!((reply.status.as_u16(), reply.error(), orders.get()), (502, None, 1));
         let (one, two) = (Instance::of(one).await, Instance::of(two).await);
-        let balancer = Running::start(Config::default()).await;
-        add(&balancer, "i-1", &one).await;
-        add(&balancer, "i-2", &two).await;
+        let balancer = balancing(&one, &two).await;
         let reply = say(balancer.address, "POST", "/", "order").await.unwrap();
         assert_eq!((reply.status.as_u16(), reply.error(), orders.get()), (502, None, 2));
     });
@@ -173,13 +176,8 @@ fn an_app_cannot_say_that_it_was_not_asked() {
 #[test]
 fn what_is_behind_a_slot_is_remembered() {
     test(async {
-        let orders = Rc::default();
-        let dead = Instance::of(App::named("dead").await).await;
-        let lives = Instance::of(sizing("lives", &orders).await).await;
-        dead.app.kill().await;
-        let balancer = Running::start(Config::default()).await;
-        add(&balancer, "i-1", &dead).await;
-        add(&balancer, "i-2", &lives).await;
+        let (dead, lives, _orders) = dead_and_alive().await;
+        let balancer = balancing(&dead, &lives).await;
         let balancer = balancer.restart().await;
         for _ in 0..4 {
             assert_eq!(get(balancer.address, "/").await.text(), "lives 0");

@@ -6,6 +6,7 @@
 mod paper;
 mod show;
 
+use everup_core::deployment::State;
 use everup_core::head::{Current, Head};
 use everup_core::ids::{DeploymentId, HoldId, MigrationId, Term, WriteId};
 use everup_core::plan::{Facts, head_after, head_before, plan};
@@ -105,7 +106,10 @@ impl Script {
     /// One step of the planner; whether it changed anything.
     fn plan(&mut self) -> Result<bool, String> {
         let record = self.record.clone().ok_or("no deployment runs")?;
-        let seen = self.paper.observe(self.now);
+        let mut seen = self.paper.observe(self.now);
+        if matches!(record.state, State::Rolling | State::RollingBack) {
+            seen.announced.get_or_insert_with(|| seen.seen.keys().cloned().collect());
+        }
         let facts = Facts {
             head: &self.head,
             record: &record,

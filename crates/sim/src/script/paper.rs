@@ -20,6 +20,8 @@ pub(super) struct Paper {
     gone: BTreeSet<InstanceId>,
     desired: u32,
     announced: Option<BTreeSet<InstanceId>>,
+    /// Announced themselves, and the fleet does not list them yet.
+    unlisted: BTreeSet<InstanceId>,
 }
 
 /// One instance.
@@ -78,6 +80,12 @@ impl Paper {
             }),
             ["ill", "all"] => self.each(fall_ill),
             ["ill", id] => self.sheet(id).map(fall_ill),
+            // Its app runs and has not answered yet.
+            ["starting", id] => self.sheet(id).map(|sheet| {
+                sheet.view.phase = Phase::Starting;
+                sheet.view.running = true;
+                sheet.view.healthy = false;
+            }),
             ["heal", "all"] => self.each(heal),
             ["heal", id] => self.sheet(id).map(heal),
             ["greet", "all"] => {
@@ -106,6 +114,10 @@ impl Paper {
                 self.announced = Some(self.instances.keys().cloned().collect());
                 Ok(())
             }
+            // A newcomer that the fleet does not list yet; until `newcomer` or `boot`.
+            ["announces", id] => name(id).map(|id| {
+                self.unlisted.insert(id);
+            }),
             // How the migration ended on its runner.
             ["run", id, "exit", code] => {
                 let code = code.parse().map_err(|_| "an exit status is a number".to_owned())?;
@@ -208,10 +220,14 @@ impl Paper {
             greeted: sheet.greeted,
             trouble: sheet.silent.then(|| "no answer".to_owned()),
         };
+        let unlisted = Seen { member: None, view: None, heard: None, greeted: false, trouble: None };
+        let unlisted = self.unlisted.iter().map(|id| (id.clone(), unlisted.clone()));
         Observation {
             now: Mono(now),
             desired: self.desired,
-            seen: self.instances.iter().map(|(id, sheet)| (id.clone(), seen(sheet))).collect(),
+            seen: unlisted
+                .chain(self.instances.iter().map(|(id, sheet)| (id.clone(), seen(sheet))))
+                .collect(),
             gone: self.gone.clone(),
             complete: false,
             announced: self.announced.clone(),

@@ -12,8 +12,6 @@ use everup_core::instance::{Exit, Found, Health, Outcome, Problem, Run, Running,
 use everup_core::release::ReleaseRef;
 use everup_core::seams::Runtime;
 use everup_core::time::Millis;
-use futures_util::future::{Either, select};
-use std::pin::pin;
 
 fn exit(how: &str) -> Exit {
     Exit { how: how.to_owned(), log: Vec::new(), killed: Vec::new() }
@@ -99,16 +97,8 @@ impl Runtime for Place {
     }
 
     async fn stop(&self, running: &Running, deadline: Millis) -> Exit {
-        let start = &running.upstream.start;
-        app::terminate(&self.sim, &self.id, start);
-        let ended = pin!(self.exited(running));
-        match select(ended, pin!(self.sim.sleep(deadline.0))).await {
-            Either::Left((exit, _)) => exit,
-            Either::Right(_) => {
-                app::end(&self.sim, &self.id, start, Death::Stopped);
-                exit("signal 9 (KILL)")
-            }
-        }
+        app::terminate(&self.sim, &self.id, &running.upstream.start, deadline.0);
+        self.exited(running).await
     }
 
     async fn adopt(&self) -> Found {

@@ -93,8 +93,10 @@ pub(crate) fn end(sim: &Sim, host: &InstanceId, start: &StartId, death: Death) {
     world.on(host, What::AppEnded(no, start.to_string(), death));
 }
 
-/// TERM: it ends after its own time, or, if it hangs, not at all.
-pub(crate) fn terminate(sim: &Sim, host: &InstanceId, start: &StartId) {
+/// TERM: it ends after its own time, or, if it hangs, by its minder's KILL at the deadline; also when whoever told the
+/// minder so does not wait for it. Told again, the minder only brings the deadline forward.
+pub(crate) fn terminate(sim: &Sim, host: &InstanceId, start: &StartId, deadline: u64) {
+    end_in(sim, host, start, deadline);
     let mut world = sim.world();
     let slow = world.setting.rate(Fault::SlowStop);
     let calm = world.calm;
@@ -106,13 +108,16 @@ pub(crate) fn terminate(sim: &Sim, host: &InstanceId, start: &StartId) {
     let (version, stops_in) = (app.no(), app.stops_in);
     world.happened(Some(no), What::AppStopping(version, start.to_string()));
     if hangs {
-        world.inject(Some(no), Fault::SlowStop);
-        return;
+        return world.inject(Some(no), Fault::SlowStop);
     }
     drop(world);
+    end_in(sim, host, start, stops_in);
+}
+
+fn end_in(sim: &Sim, host: &InstanceId, start: &StartId, span: u64) {
     let (sim, host, start) = (sim.clone(), host.clone(), start.clone());
     sim.clone().spawn(async move {
-        sim.sleep(stops_in).await;
+        sim.sleep(span).await;
         end(&sim, &host, &start, Death::Stopped);
     });
 }

@@ -19,6 +19,10 @@ const STORED: Duration = Duration::from_secs(4);
 /// A peer's long poll: shorter than the time after which a silent instance counts as out of service.
 const WATCHED: Duration = Duration::from_secs(2);
 
+/// A deployment is begun within this or not at all: in a later moment it is not what was asked for. Another one may have
+/// come and gone since.
+const BEGUN: Duration = Duration::from_secs(10);
+
 /// A command writes to the store, perhaps more than once.
 const WRITTEN: Duration = Duration::from_secs(25);
 
@@ -48,7 +52,7 @@ impl Backend {
     pub(super) async fn deploy(&self, request: Request) -> Result<DeploymentId, No> {
         let (reply, answer) = oneshot::channel();
         let command = Command::Deploy { request: Box::new(request), reply };
-        Ok(self.ask::<_, Result<_, Refused>>(&self.commands, command, answer, WRITTEN).await??)
+        Ok(self.ask::<_, Result<_, Refused>>(&self.commands, command, answer, BEGUN).await??)
     }
 
     pub(super) async fn say(
