@@ -71,8 +71,18 @@ impl Reach {
                 Err(error) => return Err(failure(wanted, &error)),
             }
         }
-        let nobody = || Failure { wanted: wanted.to_owned(), ..unreachable("the fleet has no instance") };
-        Err(last.map_or_else(nobody, |error| failure(wanted, &error)))
+        match last {
+            Some(error) => Err(failure(wanted, &error)),
+            None => Err(Failure { wanted: wanted.to_owned(), ..self.nobody().await }),
+        }
+    }
+
+    /// Why there is nobody to ask.
+    async fn nobody(&self) -> Failure {
+        match self.keeper.info().await {
+            Ok(_) => unreachable("the fleet has no instance").hint("`everup scale 2` starts some"),
+            Err(_) => unreachable("the fleet is not running"),
+        }
     }
 }
 

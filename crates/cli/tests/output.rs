@@ -209,7 +209,7 @@ receipt of d-7: not one request failed
   in service  never fewer than 2
   took        14.2 s
               staging 200 ms, rolling 14 s
-  downloaded  1 kB of 34.0 MB
+  downloaded  1 kB (34.0 MB unpacked)
   gates       saw 1204, 0 failed, longest gap 31 ms
   prober      saw 1204, 0 failed, longest gap 31 ms
 "#]]

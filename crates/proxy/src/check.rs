@@ -2,7 +2,8 @@
 //! connections and does not answer.
 //!
 //! One task a slot, as long as there is the slot; one question at a time, over a connection of its own. Gates and
-//! counts do not see it. An app that has just been switched to was found well by its instance.
+//! counts do not see it. An app that has just been switched to was found well by its instance. What a proxy finds when it
+//! begins was found by nobody that lives: it is asked at once, and one failure is enough, as with HAProxy's servers.
 
 use crate::config::{Ask, Check};
 use crate::control::Behind;
@@ -16,7 +17,7 @@ use http_body_util::Empty;
 use hyper::Request;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use tokio::net::TcpStream;
@@ -29,12 +30,14 @@ pub(crate) const WELL: &str = "/.everup/app";
 pub(crate) async fn keep(proxy: Rc<Proxy>) {
     let Some(check) = proxy.config.check.clone() else { return };
     let mut tasks = BTreeMap::<SlotKey, JoinHandle<()>>::new();
+    let inherited: BTreeSet<SlotKey> = proxy.gates.each(|_, named, _| named.key).into_iter().collect();
     let mut seen = 0;
     loop {
         seen = proxy.gates.until(|| Some(proxy.gates.seq()).filter(|now| *now != seen)).await;
         tasks.retain(|_, task| !task.is_finished());
         for (slot, id, behind) in proxy.gates.each(|id, named, _| (named.key, id.clone(), named.behind)) {
-            let begin = || follow(Rc::clone(&proxy), slot, id, for_upstream(&check, behind));
+            let unknown = inherited.contains(&slot) && proxy.gates.serving(slot).is_ok_and(|up| up.is_some());
+            let begin = || follow(Rc::clone(&proxy), slot, id, for_upstream(&check, behind), unknown);
             tasks.entry(slot).or_insert_with(|| tokio::task::spawn_local(begin()));
         }
     }
@@ -49,8 +52,8 @@ fn for_upstream(check: &Check, behind: Behind) -> Check {
     }
 }
 
-/// Checks one slot while it serves; ends when it is gone.
-async fn follow(proxy: Rc<Proxy>, slot: SlotKey, id: InstanceId, check: Check) {
+/// Checks one slot while it serves; ends when it is gone. Of what serves already nothing may be known.
+async fn follow(proxy: Rc<Proxy>, slot: SlotKey, id: InstanceId, check: Check, mut unknown: bool) {
     let gates = &proxy.gates;
     let mut row = Row::default();
     let mut last = None;
@@ -60,9 +63,12 @@ async fn follow(proxy: Rc<Proxy>, slot: SlotKey, id: InstanceId, check: Check) {
         if last.as_ref() != Some(&upstream) {
             (row, last) = (Row::default(), Some(upstream.clone()));
         }
-        tokio::time::sleep(check.interval.as_duration()).await;
+        let failures = if unknown { 1 } else { check.failures };
+        if !std::mem::take(&mut unknown) {
+            tokio::time::sleep(check.interval.as_duration()).await;
+        }
         let found = ask(&check, upstream.address).await;
-        if row.is_enough(found.is_ok(), gates.is_healthy(slot), &check) {
+        if row.is_enough(found.is_ok(), gates.is_healthy(slot), failures, check.successes) {
             let changed = gates.checked(slot, &upstream, found.is_ok());
             if changed {
                 tell(&id, &upstream, found.err());
@@ -87,9 +93,9 @@ struct Row(u32);
 
 impl Row {
     /// Whether `passed` is the last of as many as it takes to believe it.
-    fn is_enough(&mut self, passed: bool, healthy: bool, check: &Check) -> bool {
+    fn is_enough(&mut self, passed: bool, healthy: bool, failures: u32, successes: u32) -> bool {
         self.0 = if passed == healthy { 0 } else { self.0 + 1 };
-        let wanted = if healthy { check.failures } else { check.successes };
+        let wanted = if healthy { failures } else { successes };
         let enough = self.0 >= wanted.max(1);
         if enough {
             self.0 = 0;
@@ -148,19 +154,14 @@ async fn get(stream: TcpStream, request: Request<Empty<Bytes>>) -> Result<(), St
 #[cfg(test)]
 mod tests {
     use super::*;
-    use everup_core::time::Millis;
-
-    fn check(successes: u32, failures: u32) -> Check {
-        Check { ask: Ask::Tcp, interval: Millis(1), deadline: Millis(1), successes, failures }
-    }
 
     #[test]
     fn only_findings_in_a_row_count() {
-        let (mut row, check) = (Row::default(), check(2, 3));
+        let mut row = Row::default();
         let found = [false, false, true, false, false, false, false, true, false, true, true, true];
         let mut healthy = true;
         let believed = found.map(|passed| {
-            healthy ^= row.is_enough(passed, healthy, &check);
+            healthy ^= row.is_enough(passed, healthy, 3, 2);
             healthy
         });
         assert_eq!(believed, [true, true, true, true, true, false, false, false, false, false, true, true]);

@@ -58,16 +58,15 @@ fn publish_a_fix(sim: &Sim) -> u16 {
     world.releases.publish(schema, Conduct::Good).no
 }
 
-/// Only a deployment that failed, and says so, may leave a fleet that is not whole, and those that touched nothing
-/// leave it as it was; or a release that went bad after it was believed.
+/// Only a deployment that failed, and says so, may leave a fleet that is not whole, and those that take back only what
+/// they touched leave it so; or a release that went bad after it was believed.
 fn may_help(world: &World) -> bool {
     let newcomers = world.objects.head.as_ref().and_then(|head| head.newcomers.as_ref());
     let bad = newcomers.is_none_or(|release| world.releases.of(release).conduct != Conduct::Good);
-    let touched = |record: &&Record| record.instances.values().any(|entry| entry.touched);
+    let made_whole = |record: &&&Record| matches!(record.state, State::Succeeded | State::SucceededUnproven);
     let deployments = deployments(world);
-    let last = deployments.last().is_none_or(|last| last.state == State::Failed);
-    let last_that_touched = deployments.into_iter().rfind(touched);
-    bad || last || last_that_touched.is_some_and(|record| record.state == State::Failed)
+    let mut since = deployments.iter().rev().take_while(|record| !made_whole(record));
+    bad || deployments.is_empty() || since.any(|record| record.state == State::Failed)
 }
 
 /// The oldest first: ids are made of clocks that jump.

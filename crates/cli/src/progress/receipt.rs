@@ -26,7 +26,7 @@ pub fn lines(record: &Record) -> Vec<String> {
         lines.extend(rows(&phases).map(|row| format!("              {row}")));
     }
     if let Some(fetched) = receipt.bytes {
-        lines.push(format!("  downloaded  {} of {}", bytes(fetched.bytes), bytes(fetched.of)));
+        lines.push(format!("  downloaded  {} ({} unpacked)", bytes(fetched.bytes), bytes(fetched.of)));
     }
     lines
         .extend(receipt.sources.iter().map(|(name, source)| format!("  {name:11} {}", self::source(source))));

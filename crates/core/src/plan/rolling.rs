@@ -274,8 +274,12 @@ impl Planner<'_> {
             }
             return;
         }
-        let not_back: Vec<InstanceId> =
-            affected.into_iter().filter(|id| self.next.instances[id].progress != Progress::Back).collect();
+        let is_back = |id: &InstanceId| self.next.instances[id].progress == Progress::Back;
+        let not_back: Vec<InstanceId> = affected
+            .into_iter()
+            .filter(|id| !is_back(id))
+            .chain(strangers.into_iter().map(|(id, _)| id))
+            .collect();
         self.end_back(&not_back);
     }
 

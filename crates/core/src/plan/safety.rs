@@ -60,7 +60,13 @@ impl Planner<'_> {
     pub(super) fn surely_serving(&self) -> BTreeSet<InstanceId> {
         let mut serving = self.facts.seen.in_service();
         for (id, entry) in &self.next.instances {
-            let moving = matches!(entry.progress, Progress::Updating | Progress::GoingBack);
+            let target = if entry.progress == Progress::GoingBack {
+                self.next.from.as_ref()
+            } else {
+                Some(&self.next.to)
+            };
+            let moving = matches!(entry.progress, Progress::Updating | Progress::GoingBack)
+                && !target.is_some_and(|target| self.runs(id, target));
             if (moving && !self.overlaps(id)) || entry.progress == Progress::Gone {
                 serving.remove(id);
             }
@@ -87,14 +93,15 @@ impl Planner<'_> {
                 serving.insert(next.clone());
             }
             let serves = serving.contains(&next);
-            let overlap = self.overlaps(&next);
-            let mut limits = Limits { overlap, spare: !serves, ..self.limits() };
-            if serves && !overlap && serving.len() <= limits.min as usize {
+            // A newcomer that took this release stays as it is.
+            let stays = self.overlaps(&next) || self.runs(&next, release);
+            let mut limits = Limits { overlap: self.overlaps(&next), spare: !serves, ..self.limits() };
+            if serves && !stays && serving.len() <= limits.min as usize {
                 short = true;
                 continue;
             }
             limits.leave = limits.min > 0 || serving.len() > 1 || !serves;
-            if !overlap {
+            if !stays {
                 serving.remove(&next);
             }
             moving += 1;
@@ -111,6 +118,11 @@ impl Planner<'_> {
     /// It was taken for out of service, and said that it serves; what was seen of it may still be old.
     fn has_objected(&self, id: &InstanceId) -> bool {
         self.next.instances[id].objected && self.view(id).is_some_and(|view| view.healthy)
+    }
+
+    /// Whether its app is of `release`, so that an order to run that stops nothing.
+    fn runs(&self, id: &InstanceId, release: &ReleaseRef) -> bool {
+        self.view(id).is_some_and(|view| view.running && view.release.as_ref() == Some(release))
     }
 
     /// Who would be the capacity that is waited for, if it answered.
@@ -174,7 +186,7 @@ impl Planner<'_> {
 
     /// What the first of `ids` that has a problem says.
     pub(super) fn why(&self, ids: &[InstanceId]) -> String {
-        let problem = ids.iter().find_map(|id| self.next.instances[id].problem.as_ref());
+        let problem = ids.iter().find_map(|id| self.next.instances.get(id)?.problem.as_ref());
         problem.map_or_else(|| "it does not say why".to_owned(), ToString::to_string)
     }
 

@@ -2,7 +2,7 @@
 
 use super::app::{ended, wait_healthy};
 use super::body::Body;
-use super::serve::{Ended, fall_ill, fell, open};
+use super::serve::{Ended, fall_ill, fell, join, open};
 use everup_core::gate::Passing;
 use everup_core::instance::{Goal, Phase, Problem, Running};
 use everup_core::order::Limits;
@@ -84,19 +84,29 @@ pub(super) async fn back_on<S: Seams>(body: &Body<'_, S>, old: &Running, problem
     Ended::BackOnOld(old.clone(), problem)
 }
 
-/// Serves on with the old app, and says what was wrong with the new one, until an order says what next.
+/// Serves on with the old app, and says what was wrong with the new one, until an order says what next. An old app that
+/// was still starting is let into service when it is up.
 pub(super) async fn stay<S: Seams>(body: &Body<'_, S>, old: &Running, problem: Problem) {
+    let serves = body.view().gate == Passing::Open;
     body.see(|view| {
         view.phase = Phase::Ill;
         view.problem = Some(problem);
         view.release = Some(old.release.clone());
         view.running = true;
-        view.healthy = true;
+        view.healthy = serves;
         view.steady = false;
     });
-    let exit = body.seams.runtime().exited(old).await;
-    fell(body, old).await;
-    fall_ill(body, ended("run", &exit)).await;
+    let up = if serves { Ok(None) } else { wait_healthy(body, old, body.who.care.start).await.map(Some) };
+    if let Ok(started) = up {
+        if let Some(app) = started {
+            open(body, &app).await;
+            join(body).await;
+            body.see(|view| view.healthy = true);
+        }
+        let exit = body.seams.runtime().exited(old).await;
+        fell(body, old).await;
+        fall_ill(body, ended("run", &exit)).await;
+    }
     let release = old.release.clone();
     body.remember(move |memory| memory.goal = Some(Goal::Serve { release })).await;
 }

@@ -22,6 +22,9 @@ pub(super) struct Edit {
 /// How often a save that failed (a full disk) is tried again.
 const RETRY_SAVE: Millis = Millis(1_000);
 
+/// Beyond two intervals, a check may take so long before nothing is known of the app any more.
+const STALE: Millis = Millis(12_000);
+
 /// The most callers that wait for a change of the view.
 const MOST_WATCHERS: usize = 64;
 
@@ -41,6 +44,8 @@ pub(super) struct Body<'a, S: Seams> {
     pub(super) held_until: Cell<Mono>,
     /// Whether the fleet's engine may still be asked not to end this instance, because of a migration.
     pub(super) protected: Cell<bool>,
+    /// When the app that serves was checked last.
+    pub(super) checked: Cell<Mono>,
     /// The last term in which somebody greeted or ordered.
     coordinated: Cell<Option<Term>>,
 }
@@ -69,6 +74,7 @@ impl<'a, S: Seams> Body<'a, S> {
             informed: Cell::new(informed),
             held_until: Cell::new(Mono::default()),
             protected: Cell::new(protected),
+            checked: Cell::new(Mono::default()),
             coordinated: Cell::new(None),
         };
         (body, receiver)
@@ -114,6 +120,15 @@ impl<'a, S: Seams> Body<'a, S> {
         self.view.borrow().clone()
     }
 
+    /// What others are told. An agent that slept does not claim what it knew before: its app may have died since.
+    pub(super) fn told(&self) -> View {
+        let view = self.view();
+        let age = self.now().since(self.checked.get());
+        let is_tended = matches!(view.phase, Phase::Serving | Phase::Lingering);
+        let is_stale = is_tended && age.0 > 2 * self.who.care.interval.0 + STALE.0;
+        View { healthy: view.healthy && !is_stale, ..view }
+    }
+
     /// Changes what others see of this instance; whoever waits for news is told.
     pub(super) fn see(&self, change: impl FnOnce(&mut View)) {
         let mut view = self.view.borrow_mut();
@@ -127,8 +142,8 @@ impl<'a, S: Seams> Body<'a, S> {
             return;
         }
         view.seq += 1;
-        let now = view.clone();
-        drop(view);
+        drop((view, memory));
+        let now = self.told();
         for (_, waiting) in self.watchers.borrow_mut().drain(..) {
             // A caller that gave up is no trouble.
             let _ = waiting.send(now.clone());
@@ -149,7 +164,7 @@ impl<'a, S: Seams> Body<'a, S> {
 
     /// Answers once the view is newer than `since`.
     pub(super) fn watch(&self, since: u64, reply: oneshot::Sender<View>) {
-        let view = self.view();
+        let view = self.told();
         let mut watchers = self.watchers.borrow_mut();
         if view.seq > since || since == 0 {
             let _ = reply.send(view);

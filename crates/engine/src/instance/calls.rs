@@ -39,12 +39,12 @@ pub(super) async fn take<S: Seams>(body: &Body<'_, S>, call: Call) -> After {
         }
         Call::Greet { term, reply, .. } => {
             let obeyed = greeted(body, term).await;
-            let _ = reply.send(Ack { obeyed, view: body.view() });
+            let _ = reply.send(Ack { obeyed, view: body.told() });
             After::GoOn
         }
         Call::Order { order, reply } => {
             let (obeyed, after) = ordered(body, *order).await;
-            let _ = reply.send(Ack { obeyed, view: body.view() });
+            let _ = reply.send(Ack { obeyed, view: body.told() });
             after
         }
         Call::Retire { within, reply } => After::Retire { within, reply },

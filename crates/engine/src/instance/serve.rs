@@ -365,7 +365,7 @@ pub(super) async fn open<S: Seams>(body: &Body<'_, S>, app: &Running) {
     body.gate_is(Passing::Open);
 }
 
-async fn join<S: Seams>(body: &Body<'_, S>) {
+pub(super) async fn join<S: Seams>(body: &Body<'_, S>) {
     if body.view().phase != Phase::Ill {
         body.phase(Phase::Joining, Some("the balancer to let it in".to_owned()));
     }

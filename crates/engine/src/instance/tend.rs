@@ -34,6 +34,7 @@ pub(super) async fn tend<S: Seams>(
     let care = &body.who.care;
     let exited = body.seams.runtime().exited(app).fuse();
     pin_mut!(exited);
+    body.checked.set(body.now());
     let mut failures = 0;
     // Judged without a check in between when nothing has to be proven.
     if proven(body, proof, failures) && until_proven {
@@ -50,6 +51,7 @@ pub(super) async fn tend<S: Seams>(
         select_biased! {
             exit = exited => return Tended::Died(ended("run", &exit)),
             verdict = look => {
+                body.checked.set(body.now());
                 failures = match verdict {
                     Ok(_) => recovered(body),
                     Err(problem) => failed_once_more(body, problem, failures),

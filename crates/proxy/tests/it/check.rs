@@ -117,6 +117,23 @@ fn an_app_that_has_just_been_switched_to_is_well() {
     });
 }
 
+/// Whoever knew how the apps are is dead: the next one asks before an interval has passed, and believes one failure.
+#[test]
+fn a_proxy_that_begins_again_asks_at_once() {
+    test(async {
+        let (one, two) = (Moody::start("one").await, Moody::start("two").await);
+        let patient = |check: Check| Check { interval: Millis(3_600_000), failures: 9, ..check };
+        let proxy = Running::start(Config { check: config().check.map(patient), ..config() }).await;
+        proxy.add("i-1", Some(one.app.address)).await;
+        let second = proxy.add("i-2", Some(two.app.address)).await;
+        two.hangs.set(true);
+        assert_eq!(who_answers(&proxy).await, names(["one", "two"]));
+        let proxy = proxy.restart().await;
+        until_healthy(&proxy, &second, false).await;
+        assert_eq!(who_answers(&proxy).await, names(["one"]));
+    });
+}
+
 /// What does not serve is not asked, and what is gone is forgotten.
 #[test]
 fn only_what_serves_is_asked() {
