@@ -56,20 +56,30 @@ async fn where_an_app_listens_is_where_requests_go() {
 async fn a_port_that_a_stranger_has_is_named_with_its_owner() {
     let world = World::server();
     let runtime = world.runtime();
-    let port = world.setup.ports[0];
-    let stranger = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+    let strangers = world.setup.ports.map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap());
     let problem = runtime.start(&release("1"), Slot::A, &start_id()).await.unwrap_err();
-    let owner = format!("port {port}, the app's own, is listened on by");
+    let owner = format!("port {}, the app's own, is listened on by", world.setup.ports[0]);
     let pid = format!("(pid {})", std::process::id());
     assert!(problem.reason.contains(&owner) && problem.reason.contains(&pid), "{problem}");
-    drop(stranger);
+    // One port is enough, as long as nothing else of ours runs there.
+    let [first, second] = strangers;
+    drop(second);
+    let id = start_id();
+    let running = runtime.start(&release("1"), Slot::A, &id).await.unwrap();
+    assert_eq!(running.slot, Slot::B);
+    assert_eq!(runtime.start(&release("1"), Slot::A, &id).await.unwrap(), running, "asked again");
+    let beside = runtime.start(&release("2"), Slot::A, &start_id()).await.unwrap_err();
+    assert!(beside.reason.contains(&owner), "{beside}");
+    drop(first);
+    runtime.stop(&running, Millis::ZERO).await;
 }
 
 #[tokio::test]
 async fn a_stranger_that_shares_the_port_is_named_though_the_app_answers() {
     let mut world = World::server();
     world.setup.app.env.insert("SHARE".to_owned(), "yes".to_owned());
-    let running = world.start_healthy(&world.runtime()).await;
+    let runtime = world.runtime();
+    let running = world.start_healthy(&runtime).await;
     let stranger = Command::new("python3")
         .arg(world.release_folder().join("app.py"))
         .env("SHARE", "yes")
@@ -79,10 +89,10 @@ async fn a_stranger_that_shares_the_port_is_named_though_the_app_answers() {
         .spawn()
         .unwrap();
     let mut stranger = Stranger(stranger);
-    // A new agent has no proof yet: it looks at every socket on the port.
+    // Although it was proven before that the port is the app's.
     let problem = async {
         loop {
-            if let Err(problem) = world.runtime().check(&running).await {
+            if let Err(problem) = runtime.check(&running).await {
                 return problem;
             }
             tokio::task::yield_now().await;
@@ -92,8 +102,8 @@ async fn a_stranger_that_shares_the_port_is_named_though_the_app_answers() {
     let wanted =
         format!("port {} is listened on by `python3` (pid {})", world.setup.ports[0], stranger.0.id());
     assert!(problem.reason.contains(&wanted), "{problem}");
+    assert!(world.runtime().check(&running).await.is_err(), "a new agent sees it as well");
     stranger.end();
-    let runtime = world.runtime();
     healthy(&runtime, &running).await;
     runtime.stop(&running, Millis::ZERO).await;
 }
