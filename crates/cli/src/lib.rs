@@ -14,6 +14,7 @@ pub mod output;
 pub mod progress;
 pub mod reach;
 pub mod store;
+mod talk;
 pub mod view;
 pub mod websocket;
 pub mod wire_up;
@@ -29,7 +30,7 @@ use std::process::ExitCode;
 #[must_use]
 pub fn main() -> ExitCode {
     let args = Args::parse();
-    talk(args.global.verbose);
+    talk::start(args.global.verbose, &args.command);
     let exit = match Context::new(&args.global) {
         Ok(context) => run(&args.command, &context).unwrap_or_else(|failure| {
             context.out.failure(&failure);
@@ -63,13 +64,4 @@ fn run(command: &Command, context: &Context) -> Result<Exit, Failure> {
         Command::Minder(args) => cmd::minder::run(args, context),
         Command::DemoApp(args) => cmd::demo_app::run(args, context),
     }
-}
-
-/// Logs go to stderr: warnings, or what `-v`, or EVERUP_LOG, asks for.
-fn talk(verbose: u8) {
-    let level = ["warn", "info", "debug"][usize::from(verbose.min(2))];
-    let filter = tracing_subscriber::EnvFilter::try_from_env("EVERUP_LOG");
-    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let _ = subscriber.with_ansi(output::coloured()).try_init();
 }
