@@ -2,6 +2,7 @@
 //! place that prints.
 
 pub mod args;
+pub mod changes;
 pub mod cmd;
 pub mod config;
 pub mod context;
@@ -29,7 +30,7 @@ use std::process::ExitCode;
 /// The whole program.
 #[must_use]
 pub fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::try_parse().unwrap_or_else(|error| not_understood(&error));
     talk::start(args.global.verbose, &args.command);
     let exit = match Context::new(&args.global) {
         Ok(context) => run(&args.command, &context).unwrap_or_else(|failure| {
@@ -39,6 +40,15 @@ pub fn main() -> ExitCode {
         Err(failure) => output::last_words(&failure),
     };
     ExitCode::from(exit.code())
+}
+
+/// The usage goes to stderr; a program that asked for JSON finds its error on stdout, as it does all others.
+fn not_understood(error: &clap::Error) -> ! {
+    if error.use_stderr() && std::env::args_os().any(|word| word == "--json") {
+        let happened = anstream::adapter::strip_str(&error.to_string()).to_string();
+        output::refused(&Failure::input("the command was not understood", happened.trim_end()));
+    }
+    error.exit()
 }
 
 fn run(command: &Command, context: &Context) -> Result<Exit, Failure> {

@@ -1,4 +1,5 @@
-//! What of a folder is published: all of it but everup's own state and the repository that it lies in.
+//! What of a folder is published: all of it but everup's own state and settings and the repository that it lies in.
+//! The settings may hold secrets, and an app that serves its folder would show them.
 //!
 //! A folder that has either is published through a copy made of hard links, which costs no bytes; where links are
 //! not possible, through a real copy.
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// What is left out, at the root of a folder.
-const LEFT_OUT: [&str; 4] = [".everup", ".git", ".hg", ".svn"];
+const LEFT_OUT: [&str; 5] = [".everup", "everup.toml", ".git", ".hg", ".svn"];
 
 /// A folder or archive as it is published.
 #[derive(Debug)]

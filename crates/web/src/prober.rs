@@ -14,6 +14,7 @@ use crate::peers::HttpPeers;
 use ask::Asker;
 use everup_core::ids::InstanceId;
 use everup_core::receipt::{Source, Window};
+use everup_core::record::{Entry, Progress};
 use everup_core::status::Status;
 use everup_core::time::{Millis, Mono};
 use everup_engine::prober::{BEFORE, Log, Moment, Samples, Slot, measure, merge};
@@ -143,8 +144,12 @@ fn pace(status: &Status) -> Millis {
     if !is_wanted && !is_running {
         return IDLE;
     }
+    // Who does not look at the fleet knows of the others by the record.
+    let is_there = |entry: &&Entry| entry.progress != Progress::Gone;
+    let in_record =
+        status.record.iter().flat_map(|record| record.instances.values()).filter(is_there).count();
     // One alone keeps to half of it: 40 a second are a load of their own for the only instance.
-    let sharing = status.instances.len().clamp(2, 1 + ASKED);
+    let sharing = status.instances.len().max(in_record).clamp(2, 1 + ASKED);
     BUSY.times(sharing as u64)
 }
 

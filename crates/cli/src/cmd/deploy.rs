@@ -1,10 +1,11 @@
 //! `everup deploy`: moves the fleet to a release, and follows it to its end.
 
+use crate::changes::Changes;
 use crate::context::{Context, block_on};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::follow::{Ended, Follower};
-use crate::output::Out;
+use crate::output::{Out, paint};
 use crate::progress::{document, receipt};
 use crate::reach::{self, Reach};
 use everup_core::deployment::State;
@@ -68,6 +69,9 @@ fn strategy(text: &str) -> Result<Strategy, String> {
 pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let settings = context.settings()?;
     let reach = Reach::new(&settings)?;
+    if let Some(changes) = Changes::since_up(&settings).told() {
+        context.out.say(format!("{} {changes}", paint::busy("note:")));
+    }
     block_on(async {
         let line = line(&reach, &args.version).await?;
         let policy = policy(args, settings.deploy, &line, &reach, context).await?;

@@ -1,5 +1,6 @@
 //! `everup doctor`: looks for what is wrong with this machine, the settings and the fleet. It changes nothing.
 
+use crate::changes::Changes;
 use crate::context::{Context, block_on};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -51,8 +52,10 @@ pub fn run(_args: &Args, context: &Context) -> Result<Exit, Failure> {
             status.as_ref().map(fleet).unwrap_or_else(|failure| Err(failure.happened.clone())),
         ),
     ];
-    if status.is_err() {
-        findings.push(Finding::new("address", address(&settings)));
+    match status {
+        Err(_) => findings.push(Finding::new("address", address(&settings))),
+        Ok(_) => findings
+            .extend(Changes::since_up(&settings).told().map(|told| Finding::new("settings", Err(told)))),
     }
     context.out.either(&findings, || text(&findings));
     let well = findings.iter().all(|finding| finding.well);

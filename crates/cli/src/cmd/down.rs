@@ -3,9 +3,13 @@
 use crate::context::{Context, block_on};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::reach::Reach;
 use everup_core::time::Millis;
 use everup_host::local::client::{Keeper, KeeperError};
+use everup_host::settings::Settings;
+use everup_web::client::Client;
 use serde::Serialize;
+use std::time::Duration;
 use tokio::time::timeout;
 
 /// Arguments of `everup down`.
@@ -19,6 +23,9 @@ pub struct Args {
 /// The most that killing everything takes.
 const KILLING: Millis = Millis::from_secs(20);
 
+/// What runs is only said: an agent that does not answer is no reason to wait.
+const LOOK: Duration = Duration::from_secs(2);
+
 #[derive(Serialize)]
 struct Ended {
     ended: bool,
@@ -30,11 +37,29 @@ struct Ended {
 /// # Errors
 /// When the keeper refuses, does not answer, or the fleet does not end.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
-    let keeper = Keeper::at(&context.settings()?.run());
+    let settings = context.settings()?;
+    if let Some(runs) = what_runs(&settings) {
+        context.out.say(runs);
+    }
+    let keeper = Keeper::at(&settings.run());
     let killed = block_on(end(&keeper, args.within, context))?;
     let text = if killed { "the fleet was killed" } else { "the fleet has ended" };
     context.out.either(&Ended { ended: true, killed }, || text.to_owned());
     Ok(Exit::Done)
+}
+
+/// A deployment is not ended with the fleet.
+fn what_runs(settings: &Settings) -> Option<String> {
+    let reach = Reach::new(settings).ok()?;
+    let asked = async {
+        let status = reach.ask(WANTED, async |agent: &Client| agent.status(None).await);
+        Ok(timeout(LOOK, status).await)
+    };
+    let record = block_on(asked).ok()?.ok()?.ok()?.record.filter(|record| !record.state.is_final())?;
+    Some(format!(
+        "deployment {} to release {} is {}: the next `everup up` goes on with it",
+        record.id, record.to, record.state
+    ))
 }
 
 async fn end(keeper: &Keeper, within: Millis, context: &Context) -> Result<bool, Failure> {

@@ -43,7 +43,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
             let mut records = block_on(reach.ask(wanted, call))?;
             records.truncate(args.last);
             let documents: Vec<Value> = records.iter().map(document::of).collect();
-            context.out.either(&documents, || table(&records).text(context.out.width));
+            context.out.either(&documents, || table(&records).text(context.out.page));
         }
     }
     Ok(Exit::Done)

@@ -29,7 +29,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let call = async |agent: &Client| whole(agent).await;
     let status = block_on(reach.ask("the fleet's status could not be read", call))?;
     let text = || {
-        let mut lines = frame::lines(&status, now(), context.out.width);
+        let mut lines = frame::lines(&status, now(), context.out.page);
         if let Some(record) = status.record.as_ref().filter(|record| record.state.is_final()) {
             lines.push(String::new());
             lines.extend(receipt::lines(record));
@@ -41,7 +41,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
 }
 
 async fn watch(reach: &Reach, context: &Context) -> Result<Exit, Failure> {
-    let mut follower = Follower::new(reach, context.out)?;
+    let mut follower = Follower::new(reach, context.out.following())?;
     match follower.until(|_| false).await? {
         Ended::Left | Ended::Reached(_) => Ok(Exit::Done),
     }

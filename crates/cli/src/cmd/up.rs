@@ -1,18 +1,25 @@
 //! `everup up`: the fleet on this machine.
 
+use crate::changes::Changes;
 use crate::context::{Context, block_on};
 use crate::exit::Exit;
 use crate::failure::{Failure, chain};
+use crate::store;
 use crate::wire_up::house::{Ourselves, program};
 use crate::wire_up::places::Places;
 use crate::wire_up::ready::{self, Ready};
 use everup_core::seams::Clock;
+use everup_core::words;
 use everup_host::clock::TokioClock;
+use everup_host::local::client::Keeper;
 use everup_host::local::keeper::{KeepError, Keeping};
+use everup_host::local::ledger::Who;
 use everup_host::local::lock::LockError;
 use everup_host::local::{self, files};
+use everup_host::proc::Identity;
 use everup_host::settings::Settings;
 use everup_web::keyring::Keyring;
+use rustix::process::Signal;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitStatus, Stdio};
@@ -38,6 +45,14 @@ const READY: &str = "ready";
 /// When another keeper has the fleet, the port is taken, or a file cannot be used.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let settings = context.settings()?;
+    store::open(&settings)?;
+    the_user_exists(&settings)?;
+    if !args.background && is_kept(&settings) {
+        let changes = Changes::since_up(&settings);
+        if !changes.ready.is_empty() {
+            return block_on(take_over(&settings, &changes, context));
+        }
+    }
     if args.detach {
         return detach(&settings, context);
     }
@@ -45,6 +60,45 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         local::own_session();
     }
     block_on(keep(&settings, args.background, context))?;
+    Ok(Exit::Done)
+}
+
+/// Found at the first start of an app, it would be a deployment that failed.
+fn the_user_exists(settings: &Settings) -> Result<(), Failure> {
+    let Some(user) = &settings.app.user else { return Ok(()) };
+    if everup_host::proc::is_user(user) {
+        return Ok(());
+    }
+    let happened = format!("there is no user {user} on this machine");
+    Err(Failure::input("the fleet could not be started", happened)
+        .hint("create it, or change `user` in [app] in everup.toml"))
+}
+
+fn is_kept(settings: &Settings) -> bool {
+    let info = async { Keeper::at(&settings.run()).info().await.map_err(failed) };
+    block_on(info).is_ok()
+}
+
+/// A fleet that runs gets the new settings: its agents begin again with them, which touches neither gates nor apps.
+async fn take_over(settings: &Settings, changes: &Changes, context: &Context) -> Result<Exit, Failure> {
+    let wanted = "everup.toml could not be taken over by the fleet that runs";
+    if !changes.fixed.is_empty() {
+        let happened = format!("{} can only change while the fleet is down", changes.fixed.join(", "));
+        return Err(Failure::new(Exit::Busy, wanted, happened)
+            .hint("undo that change, or `everup down` and `everup up`; nothing was changed"));
+    }
+    let info = Keeper::at(&settings.run()).info().await.map_err(failed)?;
+    files::replace(&Places::of(settings).settings(), settings).map_err(|error| failed(chain(&error)))?;
+    let instances = info.fleet.members.members.keys().cloned();
+    let agents = instances.filter_map(|id| Identity::of(info.process(&Who::Agent(id))?));
+    let told = agents.filter(|agent| agent.signal(Signal::TERM)).count();
+    let what = changes.ready.join(", ");
+    let document = serde_json::json!({ "taken_over": changes.ready, "agents": told });
+    context.out.either(&document, || format!("{what} of everup.toml: taken over by the fleet that runs"));
+    context.out.say(format!(
+        "{} begin again with it; an app gets it when it is started",
+        words::count(told, "agent")
+    ));
     Ok(Exit::Done)
 }
 
@@ -59,6 +113,8 @@ async fn keep(settings: &Settings, background: bool, context: &Context) -> Resul
         let ready = ready::wait(&said).await;
         if background {
             out.data(READY);
+        } else if out.json {
+            out.document(&document(&said, &ready));
         } else {
             out.say(greeting(&said, &ready, "Ctrl-C ends the fleet; a second one kills it"));
         }
@@ -85,6 +141,9 @@ fn detach(settings: &Settings, context: &Context) -> Result<Exit, Failure> {
         return Err(ended(child.wait().map_err(failed)?, &places));
     }
     let ready = block_on(async { Ok(ready::wait(settings).await) })?;
+    if context.out.json {
+        context.out.document(&document(settings, &ready));
+    }
     context.out.say(greeting(settings, &ready, "`everup down` ends the fleet"));
     Ok(Exit::Done)
 }
@@ -96,6 +155,19 @@ fn ended(status: ExitStatus, places: &Places) -> Failure {
     let code = Exit::ALL.into_iter().find(|exit| Some(i32::from(exit.code())) == status.code());
     let failure = failed(format!("the keeper in the background ended ({status})")).details(last);
     Failure { exit: code.unwrap_or(Exit::Internal), ..failure }
+}
+
+/// Where everything is.
+fn document(settings: &Settings, ready: &Ready) -> serde_json::Value {
+    serde_json::json!({
+        "application": settings.application,
+        "environment": settings.environment,
+        "service": format!("http://{}", settings.listen.address),
+        "api": ready.api.as_ref().map(|api| format!("http://{api}")),
+        "release": ready.release.as_ref().map(|release| &release.version),
+        "instances": ready.instances,
+        "in_service": ready.in_service,
+    })
 }
 
 /// Where everything is, and what to do next.

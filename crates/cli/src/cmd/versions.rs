@@ -30,7 +30,7 @@ pub fn run(_args: &Args, context: &Context) -> Result<Exit, Failure> {
         Ok(lines) => lines,
         Err(_) => stored(&settings, context)?,
     };
-    context.out.either(&lines, || table(&lines).text(context.out.width));
+    context.out.either(&lines, || table(&lines).text(context.out.page));
     if lines.is_empty() {
         context.out.say("nothing is published yet: `everup publish DIR --version 1`");
     }

@@ -18,18 +18,25 @@ pub struct Out {
     pub json: bool,
     /// Somebody watches: progress may be drawn in place.
     pub terminal: bool,
-    /// Columns that a line may have.
+    /// Columns that a line may have where somebody watches.
     pub width: usize,
+    /// Columns that a line of data may have: none is cut that goes to a file or to another program.
+    pub page: usize,
+    /// Talk is data as well: it goes to stdout.
+    pub aloud: bool,
     /// Nothing is said at all.
     pub quiet: bool,
 }
 
 /// The width where nobody can say.
 const NARROW: usize = 80;
+/// The width of what nobody looks at.
+const ENDLESS: usize = 10_000;
 
 impl Out {
     /// Says nothing.
-    pub const QUIET: Self = Self { json: false, terminal: false, width: NARROW, quiet: true };
+    pub const QUIET: Self =
+        Self { json: false, terminal: false, width: NARROW, page: NARROW, aloud: false, quiet: true };
 
     /// As the global arguments, the environment and the terminal say.
     #[must_use]
@@ -44,8 +51,17 @@ impl Out {
             json: global.json,
             terminal: io::stderr().is_terminal() && !global.json,
             width: width(),
+            page: if io::stdout().is_terminal() || asked().is_some() { width() } else { ENDLESS },
+            aloud: false,
             quiet: false,
         }
+    }
+
+    /// For what is followed by a program: what happens is the data.
+    #[must_use]
+    pub fn following(self) -> Self {
+        let piped = !self.json && !io::stdout().is_terminal();
+        Self { terminal: self.terminal && !piped, aloud: piped, ..self }
     }
 
     /// One line or more of data.
@@ -67,10 +83,11 @@ impl Out {
 
     /// Talk.
     pub fn say(&self, text: impl AsRef<str>) {
-        if self.quiet {
-            return;
+        match (self.quiet, self.aloud) {
+            (true, _) => {}
+            (false, true) => write(&mut anstream::stdout(), text.as_ref()),
+            (false, false) => write(&mut anstream::stderr(), text.as_ref()),
         }
-        write(&mut anstream::stderr(), text.as_ref());
     }
 
     /// A document where JSON is wanted, else `text`.
@@ -97,14 +114,16 @@ struct FailureDocument<'f> {
 struct FailureFields<'f> {
     wanted: &'f str,
     happened: &'f str,
+    details: Option<String>,
     hint: Option<&'f str>,
     exit: u8,
 }
 
 impl<'f> FailureDocument<'f> {
     fn of(failure: &'f Failure) -> Self {
-        let Failure { wanted, happened, hint, exit, .. } = failure;
-        Self { error: FailureFields { wanted, happened, hint: hint.as_deref(), exit: exit.code() } }
+        let Failure { wanted, happened, hint, exit, details } = failure;
+        let details = details.as_ref().map(|text| anstream::adapter::strip_str(text).to_string());
+        Self { error: FailureFields { wanted, happened, details, hint: hint.as_deref(), exit: exit.code() } }
     }
 }
 
@@ -123,6 +142,12 @@ pub fn last_words(failure: &Failure) -> Exit {
     failure.exit
 }
 
+/// Writes a failure to stdout as JSON, before there is a context.
+pub fn refused(failure: &Failure) {
+    let document = serde_json::to_string_pretty(&FailureDocument::of(failure));
+    write(&mut anstream::stdout(), &document.unwrap_or_else(|error| unserialisable(&error)));
+}
+
 /// Whether stderr shows colours.
 #[must_use]
 pub fn coloured() -> bool {
@@ -131,10 +156,12 @@ pub fn coloured() -> bool {
 
 /// The terminal's width, or COLUMNS, or 80.
 fn width() -> usize {
-    let asked = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok());
     let terminal = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
-    let width = asked.or_else(terminal);
-    width.filter(|w| *w >= 20).unwrap_or(NARROW)
+    asked().or_else(terminal).filter(|w| *w >= 20).unwrap_or(NARROW)
+}
+
+fn asked() -> Option<usize> {
+    std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok())
 }
 
 fn unserialisable(error: &serde_json::Error) -> String {

@@ -40,6 +40,12 @@ pub fn exit(record: &Record) -> Exit {
         (State::Succeeded, Some(Verdict::Broken)) => Exit::PromiseBroken,
         (State::Succeeded, _) => Exit::NotMeasured,
         (State::RolledBack | State::Aborted, _) => Exit::RolledBack,
+        // Nothing was touched: the fleet is as it was.
+        (State::Failed, _)
+            if record.from.is_some() && !record.instances.values().any(|entry| entry.touched) =>
+        {
+            Exit::RolledBack
+        }
         (State::Failed, _) => Exit::Mixed,
         (State::NeedsOperator, _) => Exit::NeedsOperator,
         _ => Exit::StillRunning,

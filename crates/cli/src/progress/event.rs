@@ -66,14 +66,16 @@ pub enum Event {
 pub fn between(before: Option<&Status>, now: &Status) -> Vec<Event> {
     let mut events = deployment(before, now);
     let known = |id: &InstanceId| before.and_then(|status| line(status, id));
-    for instance in &now.instances {
+    // Whoever has just begun to look has heard nobody yet.
+    for instance in now.instances.iter().filter(|line| line.phase.is_some()) {
         let before = known(&instance.id);
         if before.is_none_or(|before| differs(before, instance)) {
             events.push(Event::of(instance));
         }
     }
     let gone = before.iter().flat_map(|status| &status.instances).map(|line| &line.id);
-    let gone = gone.filter(|id| line(now, id).is_none());
+    let looks = now.desired > 0 || !now.instances.is_empty();
+    let gone = gone.filter(|id| looks && line(now, id).is_none());
     events.extend(gone.map(|id| Event::Gone { instance: id.clone() }));
     if before.map_or(now.trouble.is_some(), |before| before.trouble != now.trouble) {
         events.push(Event::Trouble { trouble: now.trouble.clone() });

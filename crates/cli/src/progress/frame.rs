@@ -36,7 +36,10 @@ pub fn lines(status: &Status, now: Wall, width: usize) -> Vec<String> {
 fn header(status: &Status) -> String {
     let serving = status.instances.iter().filter(|line| line.in_service).count();
     let wanted = status.desired as usize;
-    let figures = format!("{serving} of {wanted} in service");
+    let figures = match wanted {
+        0 if status.instances.is_empty() => "looking for its instances".to_owned(),
+        _ => format!("{serving} of {wanted} in service"),
+    };
     let figures = if serving >= wanted { paint::good(figures) } else { paint::busy(figures) };
     let who = status.coordinator.as_ref().map_or("nobody".to_owned(), ToString::to_string);
     format!("{}: {figures}, {who} coordinates", paint::bold(&status.environment))
@@ -50,16 +53,14 @@ fn deployment(record: &Record, now: Wall, width: usize) -> Vec<String> {
         None => format!("{} of at most {}", seconds(now.since(record.at)), record.policy.bound),
     };
     let what = format!("{from} > {}, {}, {took}, by {}", record.to, record.policy.strategy, record.by);
-    let mut lines = vec![
-        format!(
-            "{}: {}",
-            state(record.state),
-            shorten(&what, width.saturating_sub(state_width(record.state) + 2))
-        ),
-        shorten(&format!("  {}", record.because), width),
-    ];
+    let mut lines = vec![format!(
+        "{}: {}",
+        state(record.state),
+        shorten(&what, width.saturating_sub(state_width(record.state) + 2))
+    )];
+    lines.extend(wrap(&record.because, "  ", width));
     if !record.state.is_final() {
-        lines.extend(record.waiting.iter().map(|wait| shorten(&format!("  waiting: {wait}"), width)));
+        lines.extend(record.waiting.iter().flat_map(|wait| wrap(&format!("waiting: {wait}"), "  ", width)));
     }
     lines
 }
@@ -97,21 +98,21 @@ fn problems(all: &[Line], width: usize) -> Vec<String> {
     let table = instances(all).text(width);
     let cut = |reason: &String| !reason.is_empty() && !table.contains(reason);
     let told = all.iter().filter(|line| line.problem.is_some() && cut(&reason(line))).take(MOST_PROBLEMS);
-    told.flat_map(|line| wrap(&format!("{}: {}", line.id, reason(line)), width)).collect()
+    told.flat_map(|line| wrap(&format!("{}: {}", line.id, reason(line)), "", width)).collect()
 }
 
-/// At spaces, where there are any.
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
+/// At spaces, where there are any; what follows the first line stands two columns further in.
+fn wrap(text: &str, indent: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![indent.to_owned()];
     for word in text.split_whitespace() {
         let line = lines.last_mut().expect("there is always one");
-        if line.is_empty() {
-            line.push_str(&shorten(word, width));
+        if line.len() == indent.len() {
+            line.push_str(&shorten(word, width.saturating_sub(indent.len())));
         } else if line.chars().count() + 1 + word.chars().count() <= width {
             line.push(' ');
             line.push_str(word);
         } else {
-            lines.push(format!("  {}", shorten(word, width.saturating_sub(2))));
+            lines.push(format!("{indent}  {}", shorten(word, width.saturating_sub(indent.len() + 2))));
         }
     }
     lines

@@ -43,6 +43,53 @@ fn a_store_that_cannot_be_written() {
     let said = shop.everup(&["publish", "release", "--version", "1", "--start", "sleep 1"]);
     assert_ne!(said.code, 0);
     said.says(&["store"]);
+    // A fleet would only fall over it, again and again.
+    shop.everup(&["up"]).ended(9).says(&["store", "[store]"]);
+    assert!(!shop.state().join("run/keeper.json").exists());
+}
+
+#[test]
+fn a_user_that_does_not_exist() {
+    let shop = Shop::new(&Setup { instances: 1, ..Setup::default() });
+    shop.edit("stop = \"3s\"", "stop = \"3s\"\nuser = \"nobody-of-that-name\"");
+    shop.everup(&["up"]).ended(2).says(&["nobody-of-that-name", "[app]"]);
+    assert!(!shop.state().join("run/keeper.json").exists());
+}
+
+#[test]
+fn a_batch_of_nobody() {
+    let fleet =
+        Shop::serving(&Setup { instances: 1, ..Setup::default() }, &Program::python(), &Program::python());
+    let before = fleet.deployments();
+    fleet.everup(&["deploy", "2", "--batch", "0"]).ended(2).says(&["batch of 0"]);
+    assert_eq!(fleet.deployments(), before);
+}
+
+/// A program that asks for JSON gets every failure as JSON, with all that a person would read.
+#[test]
+fn failures_are_json_too() {
+    let shop = Shop::new(&Setup::default());
+    let error = |words: &[&str]| {
+        let said = shop.everup(words).ended(2);
+        let document: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+        document["error"].clone()
+    };
+    assert!(error(&["scale", "many", "--json"])["happened"].as_str().unwrap().contains("many"));
+    shop.edit("interval = \"200ms\"", "intervall = 5");
+    let details = error(&["status", "--json"])["details"].as_str().unwrap().to_owned();
+    assert!(details.contains("intervall") && details.contains("did you mean"), "{details}");
+}
+
+/// Secrets may stand in it, and an app may serve its folder.
+#[test]
+fn settings_are_no_part_of_a_release() {
+    let shop = Shop::new(&Setup { instances: 1, ..Setup::default() });
+    shop.write("index.html", "hello");
+    shop.everup(&["publish", ".", "--version", "1", "--start", "exec python3 -m http.server $PORT"]).done();
+    let fleet = shop.up();
+    fleet.deploy(&["1"]).succeeded_somehow();
+    assert!(fleet.get("/").contains("hello"));
+    assert!(fleet.get("/everup.toml").contains("404 Not Found"));
 }
 
 #[test]

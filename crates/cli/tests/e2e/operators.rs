@@ -202,3 +202,33 @@ fn a_fleet_that_comes_back_serves_what_it_served() {
     fleet.all_serve(2, "2");
     until("the service", || fleet.get("/").contains("version 2").then_some(()));
 }
+
+/// A command that was wrong is corrected while the fleet runs: it is said that it is not in effect, and `up` changes that.
+#[test]
+fn settings_are_taken_over() {
+    let command = "echo $GREETING > \"$SHOP/greeting\"; exec python3 -m http.server $PORT --bind 127.0.0.1";
+    let program = Program::python().command(command);
+    let shop = Shop::new(&Setup { instances: 2, ..Setup::default() });
+    for version in ["1", "2", "3"] {
+        shop.publish(version, &program);
+    }
+    let fleet = shop.up();
+    fleet.deploy(&["1"]).succeeded_somehow();
+    let users = fleet.users();
+    let greeting = || std::fs::read_to_string(fleet.path().join("greeting")).unwrap();
+    fleet.edit("SHOP = ", "GREETING = \"hello\", SHOP = ");
+    fleet.everup(&["deploy", "2"]).says(&["has changed", "[app]", "`everup up` takes it over"]);
+    assert_eq!(greeting(), "\n");
+    assert!(fleet.everup(&["doctor"]).ended(2).out.contains("[app]"));
+    let before = fleet.apps();
+    fleet.everup(&["up"]).done().says(&["2 agents begin again"]);
+    fleet.all_serve(2, "2");
+    assert_eq!(fleet.apps(), before);
+    assert!(!fleet.everup(&["deploy", "3"]).err.contains("has changed"));
+    assert_eq!(greeting(), "hello\n");
+    fleet.edit("max = 12", "max = 11");
+    fleet.append("[log]\nkeep = 2\n");
+    fleet.everup(&["up"]).ended(7).says(&["[fleet]", "nothing was changed"]);
+    users.all_served();
+    fleet.all_serve(2, "3");
+}

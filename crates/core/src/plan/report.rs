@@ -39,13 +39,33 @@ pub enum WaitingOn {
     Operator(String),
 }
 
+impl WaitingOn {
+    /// With until when: by its own limit, or, where it has none, by what is `left` of the deployment's bound.
+    #[must_use]
+    pub fn until(&self, left: Millis) -> String {
+        match self {
+            Self::Answer(..)
+            | Self::Capacity { .. }
+            | Self::Batch(_)
+            | Self::Zone(_)
+            | Self::Everybody(_) => {
+                format!("{self}, {left} left")
+            }
+            _ => self.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for WaitingOn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let within = |left: &Option<Millis>| left.map_or(String::new(), |left| format!(", {left} left"));
         match self {
             Self::Stage(id, left) => write!(f, "{id} to make the release ready{}", within(left)),
             Self::Answer(id, trouble) => write!(f, "{id} to answer: {trouble}"),
-            Self::Update(id, what, left) => write!(f, "{id}: {what}{}", within(left)),
+            Self::Update(id, what, left) => {
+                let left = left.map_or(String::new(), |left| format!(", in all {left} left"));
+                write!(f, "{id}: {what}{left}")
+            }
             Self::Proof(id, span) => write!(f, "{id} to serve for {span} as proof"),
             Self::Capacity { serving, min } => {
                 write!(

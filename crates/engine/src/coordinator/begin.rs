@@ -4,9 +4,10 @@ use super::{Agent, HeadObject};
 use crate::bugs::{Bug, planted};
 use crate::mailbox::{Board, Refused};
 use crate::object::{Object, Swapped, fresh_mark, read, swap};
+use everup_core::deployment::State;
 use everup_core::head::{Current, Head, Lease, Request, head_key};
 use everup_core::ids::{DeploymentId, WriteId};
-use everup_core::policy::Strategy;
+use everup_core::policy::{Size, Strategy};
 use everup_core::record::{Record, Say, Word, record_key};
 use everup_core::release::Migration;
 use everup_core::seams::{Chance, Clock, Peers, Seams, Stage, StoreError};
@@ -68,6 +69,11 @@ impl<S: Seams, B: Board> Agent<'_, S, B> {
 
     /// Fills in what only head and the manifest know, and refuses what cannot be.
     async fn complete(&self, head: &Head, request: &Request) -> Result<Request, Refused> {
+        if request.policy.batch == Size::Count(0) {
+            return Err(Refused::Not(
+                "a batch of 0 would never move anybody: it has to be 1 or more".to_owned(),
+            ));
+        }
         let mut request = request.clone();
         request.from.clone_from(&head.proven);
         request.at = self.seams.clock().wall();
@@ -140,7 +146,6 @@ impl<S: Seams, B: Board> Agent<'_, S, B> {
     }
 
     async fn refuse_what_is_too_late(&self, id: &DeploymentId, say: Say) -> Result<(), Refused> {
-        use everup_core::deployment::State;
         let record =
             read::<Record>(self.seams, &record_key(&self.who.environment, id)).await.map_err(away)?;
         let Some(state) = record.map(|record| record.value.state) else { return Ok(()) };
@@ -154,16 +159,25 @@ impl<S: Seams, B: Board> Agent<'_, S, B> {
                 state == State::NeedsOperator
             }
         };
-        if fits { Ok(()) } else { Err(Refused::Not(format!("deployment {id} is {state}: {}", why_not(say)))) }
+        if fits {
+            Ok(())
+        } else {
+            Err(Refused::Not(format!("deployment {id} is {state}: {}", why_not(say, state))))
+        }
     }
 }
 
-const fn why_not(say: Say) -> &'static str {
-    match say {
-        Say::Abort => "after a migration was granted there is only forward",
-        Say::Pause => "only a rolling deployment can be paused",
-        Say::Resume => "it is not paused",
-        Say::MigrationApplied | Say::MigrationNotApplied | Say::MigrationRunAgain => {
+const fn why_not(say: Say, state: State) -> &'static str {
+    match (say, state) {
+        (Say::Abort, State::RollingBack) => "it goes back already",
+        (Say::Abort, _) => "after a migration was granted there is only forward",
+        (Say::Pause, State::Paused) => "it is paused already; `everup resume` lets it go on",
+        (Say::Pause, _) => "only a rolling deployment can be paused",
+        (Say::Resume, State::NeedsOperator) => {
+            "it asks how its migration ended: `everup resume --migration=applied`, `not-applied` or `run-again`"
+        }
+        (Say::Resume, _) => "it is not paused",
+        (Say::MigrationApplied | Say::MigrationNotApplied | Say::MigrationRunAgain, _) => {
             "it asks nothing about a migration"
         }
     }

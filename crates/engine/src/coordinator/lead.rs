@@ -146,7 +146,9 @@ impl<'a, S: Seams, B: Board> Agent<'a, S, B> {
     }
 
     async fn carry_out(&mut self, leading: &mut Leading<'a, S>, planned: Plan) -> Result<(), Lost> {
-        let waiting: Vec<String> = planned.waiting.iter().map(ToString::to_string).collect();
+        let bound = planned.next.policy.bound;
+        let left = Millis(bound.0.saturating_sub(leading.watch.elapsed().0) / 1_000 * 1_000);
+        let waiting: Vec<String> = planned.waiting.iter().map(|wait| wait.until(left)).collect();
         if planned.changed {
             let grants = granted_now(&planned.next);
             if planted(Bug::OrderBeforeGrant) {

@@ -162,10 +162,12 @@ impl<'a, S: Seams, B: Board> Agent<'a, S, B> {
         idle.next_look = Mono::default();
     }
 
-    /// The record of the deployment that another one leads, for the board.
+    /// The record of the deployment that another one leads, for the board; or how the one ended that was seen last.
     async fn read_record(&mut self, idle: &Idle<'a, S>) {
-        let Some(current) = idle.lease.head().and_then(|head| head.current.as_ref()) else { return };
-        let key = record_key(&self.who.environment, &current.id);
+        let current = idle.lease.head().and_then(|head| head.current.as_ref()).map(|current| &current.id);
+        let open = self.record.as_ref().filter(|record| !record.state.is_final()).map(|record| &record.id);
+        let Some(id) = current.or(open) else { return };
+        let key = record_key(&self.who.environment, id);
         if let Ok(Some(record)) = crate::object::read::<Record>(self.seams, &key).await {
             self.record = Some(record.value);
         }

@@ -102,7 +102,7 @@ pub(super) async fn wait_healthy<S: Seams>(
                 }
                 Err(problem) => {
                     passed = 0;
-                    say_why_not(body, &problem);
+                    say_why_not(body, &problem, within);
                     last = Some(problem);
                 }
             },
@@ -111,8 +111,9 @@ pub(super) async fn wait_healthy<S: Seams>(
     }
 }
 
-fn say_why_not<S: Seams>(body: &Body<'_, S>, problem: &Problem) {
-    let waiting = format!("its first passed check; the last one said: {}", problem.reason);
+fn say_why_not<S: Seams>(body: &Body<'_, S>, problem: &Problem, within: Millis) {
+    let waiting =
+        format!("its first passed check, {within} from its start; the last one said: {}", problem.reason);
     if body.view().phase != Phase::Ill {
         body.see(|view| view.waiting = Some(waiting));
     }

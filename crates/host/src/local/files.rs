@@ -38,7 +38,7 @@ pub fn replace(path: &Path, document: &impl Serialize) -> Result<(), FileError> 
 }
 
 /// Reads `path`; nothing if it does not exist.
-pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, FileError> {
+pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, FileError> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(
             serde_json::from_slice(&bytes).map_err(io::Error::from).map_err(FileError::at("read", path))?,

@@ -7,5 +7,5 @@ mod writer;
 
 pub use cut::{Cutter, LONGEST_LINE};
 pub use file::{Capped, Rotated, Sink};
-pub use tail::{Tail, clean, last_lines};
+pub use tail::{Tail, clean, last_lines, last_lines_from};
 pub use writer::Writer;

@@ -46,21 +46,32 @@ impl Tail {
 /// The last lines of the log at `path`, cleaned; nothing if there is none.
 #[must_use]
 pub fn last_lines(path: &Path) -> Vec<String> {
+    last_lines_from(path, 0)
+}
+
+/// The same of what was written behind the first `from` bytes; of all of it if there are fewer, for then the log was
+/// rotated since.
+#[must_use]
+pub fn last_lines_from(path: &Path, from: u64) -> Vec<String> {
     let mut tail = Tail::default();
-    tail.feed(&end_of(path).unwrap_or_default());
+    tail.feed(&end_of(path, from).unwrap_or_default());
     tail.lines()
 }
 
 /// The last bytes of a file, from the beginning of a line if one begins among them.
-fn end_of(path: &Path) -> io::Result<Vec<u8>> {
+fn end_of(path: &Path, from: u64) -> io::Result<Vec<u8>> {
     const MOST: u64 = (LINES * LONGEST) as u64;
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(MOST)))?;
+    let from = if from > length { 0 } else { from };
+    file.seek(SeekFrom::Start(length.saturating_sub(MOST).max(from)))?;
     let mut bytes = Vec::new();
     file.take(MOST).read_to_end(&mut bytes)?;
-    let whole =
-        if length > MOST { bytes.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1) } else { 0 };
+    let whole = if length - from > MOST {
+        bytes.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1)
+    } else {
+        0
+    };
     bytes.drain(..whole);
     Ok(bytes)
 }

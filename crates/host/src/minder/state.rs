@@ -39,6 +39,9 @@ pub struct Place {
     pub release: ReleaseRef,
     /// Its port.
     pub port: u16,
+    /// So many bytes of the log are earlier starts'.
+    #[serde(default)]
+    pub log_from: u64,
 }
 
 /// How a command ended, with all that it started.
@@ -72,7 +75,8 @@ impl State {
     pub fn before(charge: &Charge, minder: Identity) -> Self {
         let place = match &charge.duty {
             super::Duty::App { slot, release, port, .. } => {
-                Some(Place { slot: *slot, release: release.clone(), port: *port })
+                let log_from = std::fs::metadata(&charge.log.path).map_or(0, |log| log.len());
+                Some(Place { slot: *slot, release: release.clone(), port: *port, log_from })
             }
             super::Duty::Migration { .. } => None,
         };

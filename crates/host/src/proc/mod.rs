@@ -15,4 +15,4 @@ pub use memory::memory_allows_overlap;
 pub use sockets::{Listener, is_socket, listeners, listening_on, sockets_of};
 pub use stat::{Stat, all, name_of};
 pub use tree::{below, in_tree, marked};
-pub use user::user;
+pub use user::{is_user, user};

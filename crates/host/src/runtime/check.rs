@@ -4,7 +4,6 @@ use super::ProcessRuntime;
 use super::process::owner;
 use crate::adopt::{Standing, standing};
 use crate::health::{Answer, Ask, ask, connect, run};
-use crate::logs::last_lines;
 use crate::minder::{State, become_user};
 use crate::proc::{Listener, below, is_socket, listening_on, sockets_of};
 use crate::settings::Check;
@@ -59,7 +58,8 @@ impl ProcessRuntime {
     /// Adds the app's own last words, unless the problem has some of its own.
     fn with_log(&self, mut problem: Problem, running: &Running) -> Problem {
         if problem.log.is_empty() {
-            problem.log = last_lines(&self.setup.log_of(running.slot));
+            problem.log =
+                self.state(running).map_or_else(Vec::new, |state| self.last_words(&state, running.slot));
         }
         problem
     }

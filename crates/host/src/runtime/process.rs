@@ -5,7 +5,7 @@ use super::launch::launch;
 use super::wait::{ended, kill_marked};
 use super::{Releases, Setup};
 use crate::adopt::{Standing, mark, standing};
-use crate::logs::last_lines;
+use crate::logs::last_lines_from;
 use crate::minder::{Answer, Charge, Duty, Ended, How, LogTo, State, order_stop};
 use crate::proc::{Identity, Listener, all, listening_on, memory_allows_overlap, sockets_of};
 use everup_core::ids::StartId;
@@ -77,13 +77,18 @@ impl ProcessRuntime {
     async fn bury(&self, mut state: State, slot: Slot) -> Ended {
         let killed = kill_marked(&mark(&state), state.minder.pid).await;
         let how = How::Unseen("its minder was killed".to_owned());
-        let ended = Ended { how, log: last_lines(&self.setup.log_of(slot)), killed };
+        let ended = Ended { how, log: self.last_words(&state, slot), killed };
         state.ended = Some(ended.clone());
         if let Err(error) = state.write(&self.setup.state_of(slot)) {
             // It is found dead again next time, and then has nothing left to kill.
             tracing::warn!("{error}: {}", error.source);
         }
         ended
+    }
+
+    /// The last lines that this start wrote.
+    pub(super) fn last_words(&self, state: &State, slot: Slot) -> Vec<String> {
+        last_lines_from(&self.setup.log_of(slot), state.place.as_ref().map_or(0, |place| place.log_from))
     }
 
     /// How `running` ended, when its minder has.

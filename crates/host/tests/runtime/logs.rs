@@ -42,6 +42,21 @@ sys.exit(9)'"#,
     assert!(exit.log.last().unwrap().starts_with("line 99999 "), "{exit:?}");
 }
 
+/// What an earlier start wrote is no word of this one.
+#[tokio::test]
+async fn the_last_words_are_this_starts_own() {
+    let mut world = World::new("echo begun as $WHO; exec sleep 600");
+    for who in ["one", "two"] {
+        world.setup.app.env.insert("WHO".to_owned(), who.to_owned());
+        let runtime = world.runtime();
+        let running = world.start(&runtime).await;
+        let log = world.setup.log_of(Slot::A);
+        until(|| std::fs::read_to_string(&log).ok().filter(|text| text.contains(who))).await;
+        assert_eq!(runtime.check(&running).await.unwrap_err().log, [format!("begun as {who}")]);
+        runtime.stop(&running, Millis::ZERO).await;
+    }
+}
+
 #[tokio::test]
 async fn a_log_goes_on_after_a_restart() {
     let world = World::new("echo begun; exec sleep 600");
