@@ -26,6 +26,23 @@ fn goes_back(setup: &Setup, next: &Program, reason: &[&str]) {
     );
 }
 
+/// C20: of ten, the third one to move does not come up. Those that were not touched keep their processes.
+#[test]
+fn the_third_of_ten_fails() {
+    let command = "echo started >> \"$SHOP/starts\"; [ $(wc -l < \"$SHOP/starts\") -lt 3 ] || exit 7; exec python3 app.py";
+    let setup = Setup { instances: 10, deploy: "start = \"5s\"\nprove = \"1s\"", ..checked() };
+    let fleet = Shop::serving(&setup, &Program::app(), &Program::app().command(command));
+    let users = fleet.users();
+    let before = fleet.apps();
+    let ended = fleet.deploy(&["2"]).rolled_back().because(&["exit status 7"]);
+    fleet.all_serve(10, "1");
+    let kept = fleet.apps().iter().filter(|(id, app)| before[id] == **app).count();
+    assert_eq!(kept, 7);
+    // Nine serve while one moves, on the way there and back.
+    assert_eq!(ended.record.receipt.as_ref().unwrap().lowest_in_service, Some(9));
+    users.all_served();
+}
+
 fn checked() -> Setup {
     let health = "path = \"/healthz\"\nversion_path = \"/version\"\nfailures = 2";
     Setup { health, deploy: "start = \"3s\"\nprove = \"3s\"", ..Setup::default() }
@@ -49,6 +66,13 @@ fn never_healthy_beside_the_old_one() {
 #[test]
 fn never_healthy_behind_proxies() {
     goes_back(&Setup { gate: "proxy", ..checked() }, &with(Flaw::NeverHealthy), &["/healthz", "503"]);
+}
+
+/// It does not hear TERM either: it is killed, and the old release comes back.
+#[test]
+fn never_healthy_and_hangs_on_stop() {
+    let next = Program::app().file("flaw", "NeverHealthy, HangsOnStop");
+    goes_back(&checked(), &next, &["/healthz", "503"]);
 }
 
 #[test]

@@ -110,6 +110,34 @@ fn the_coordinator_is_stopped_and_wakes() {
     fleet.all_serve(4, "2");
 }
 
+/// C18, all at once: it sleeps from the middle of the migration until another has started the others.
+#[test]
+fn the_coordinator_is_stopped_while_the_database_is_migrated() {
+    let wait = "echo ran >> \"$SHOP/ran\"; until [ -e \"$SHOP/go\" ]; do sleep 0.02; done";
+    let next = Program::python().migrating("orders", wait);
+    let fleet = Shop::serving(&Setup { instances: 3, ..Setup::default() }, &Program::python(), &next);
+    let users = fleet.users();
+    let running = fleet.begin(&["2"]);
+    let ran = || fs::read_to_string(fleet.path().join("ran")).unwrap_or_default();
+    until("the migration to run", || (!ran().is_empty()).then_some(()));
+    let asleep = fleet.coordinator();
+    let pid = fleet.agent(&asleep);
+    let id = running.orphan();
+    freeze(pid);
+    fleet.write("go", "");
+    let successor = || fleet.head().and_then(|head| head.lease).map(|lease| lease.holder);
+    until("another coordinator", || successor().filter(|holder| *holder != asleep));
+    until("the others to serve", || {
+        let status = fleet.status();
+        (status.instances.iter().filter(|line| line.in_service).count() == 2).then_some(())
+    });
+    signal(pid, Signal::CONT);
+    fleet.ended(&id).succeeded_somehow();
+    fleet.all_serve(3, "2");
+    assert_eq!(ran(), "ran\n");
+    users.all_served();
+}
+
 #[test]
 fn an_instances_proxy_during_a_roll() {
     let fleet = fleet(&Setup { gate: "proxy", ..Setup::default() });

@@ -27,6 +27,8 @@ enum Who {
     Minder,
     /// Its app.
     App,
+    /// The proxy before its app.
+    Proxy,
 }
 
 /// A step that an instance is in.
@@ -60,7 +62,11 @@ impl Way {
 impl Who {
     /// Whether users' requests are inside.
     const fn has_requests(self) -> bool {
-        matches!(self, Self::Balancer | Self::Minder | Self::App)
+        matches!(self, Self::Balancer | Self::Minder | Self::App | Self::Proxy)
+    }
+
+    const fn gate(self) -> &'static str {
+        if matches!(self, Self::Proxy) { "proxy" } else { "slot" }
     }
 }
 
@@ -108,8 +114,8 @@ struct Life {
 }
 
 impl Life {
-    fn begin(way: Way, instances: u32) -> Self {
-        let setup = Setup { instances, deploy: "drain = \"20s\"", ..Setup::default() };
+    fn begin(gate: &'static str, way: Way, instances: u32) -> Self {
+        let setup = Setup { instances, gate, deploy: "drain = \"20s\"", ..Setup::default() };
         let shop = Shop::new(&setup);
         for step in Step::ALL {
             shop.write(&format!("go-{}", step.name()), "");
@@ -199,6 +205,7 @@ impl Life {
             Who::Agent => fleet.kill_agent(victim),
             Who::Minder => fleet.kill_minder(victim),
             Who::App => fleet.kill_app(victim),
+            Who::Proxy => fleet.kill_proxy(victim),
         }
     }
 
@@ -308,7 +315,7 @@ fn outcome(who: Who, way: Way, step: Step) -> Outcome {
 /// Somebody dies in each of `steps`, each time in the next deployment. Nobody but those who were inside notices, and
 /// each migration that was begun ran once.
 fn dies_in_each(who: Who, way: Way, steps: &[Step]) {
-    let mut life = Life::begin(way, 3);
+    let mut life = Life::begin(who.gate(), way, 3);
     let mut migrated = Vec::new();
     for step in steps {
         let before = life.serving;
@@ -335,7 +342,7 @@ fn dies_in_each(who: Who, way: Way, steps: &[Step]) {
 /// The fleet becomes larger, or smaller, in each of `steps`: whoever comes takes the release that is right then, and
 /// nobody notices.
 fn scales_in_each(way: Way, from: u32, by: i32, steps: &[Step]) {
-    let mut life = Life::begin(way, from);
+    let mut life = Life::begin("slot", way, from);
     for step in steps {
         let (old, before) = (life.serving, life.fleet.seats());
         life.instances = life.instances.checked_add_signed(by).unwrap();
@@ -415,6 +422,16 @@ fn a_minder_dies_in_each_step_of_all_at_once() {
 #[test]
 fn a_minder_dies_in_each_step_of_a_roll() {
     dies_in_each(Who::Minder, Rolling, &ROLLING);
+}
+
+#[test]
+fn a_proxy_dies_in_each_step_of_all_at_once() {
+    dies_in_each(Who::Proxy, AllAtOnce, &Step::ALL);
+}
+
+#[test]
+fn a_proxy_dies_in_each_step_of_a_roll() {
+    dies_in_each(Who::Proxy, Rolling, &ROLLING);
 }
 
 #[test]

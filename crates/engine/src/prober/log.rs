@@ -36,8 +36,15 @@ struct Entry {
 #[derive(Debug, Clone, Copy)]
 enum State {
     UnderWay,
-    Ended { sent: Wall, ended: Wall, outcome: Outcome },
+    Ended {
+        sent: Wall,
+        ended: Wall,
+        outcome: Outcome,
+    },
+    /// It was not sent: too many were under way.
     Missed,
+    /// It was not sent: the prober slept.
+    Slept,
 }
 
 /// One prober's schedule and memory.
@@ -82,7 +89,7 @@ impl Log {
             let late = now.mono.since(self.next());
             let due = now.wall - late;
             let is_late = late > LATE;
-            let state = if is_late { State::Missed } else { State::UnderWay };
+            let state = if is_late { State::Slept } else { State::UnderWay };
             if !is_late {
                 slots.push(Slot { number: self.first + self.entries.len() as u64, due });
             }
@@ -130,12 +137,21 @@ impl Log {
         !self.within(window).any(|entry| matches!(entry.state, State::UnderWay))
     }
 
-    /// What was seen in `window`.
+    /// What was seen in `window`. A request that the prober slept over may have ended badly for that alone: it was not
+    /// seen.
     #[must_use]
     pub fn samples(&self, window: Window) -> Samples {
+        let slept = self.entries.iter().filter(|entry| matches!(entry.state, State::Slept));
+        let slept: Vec<Wall> = slept.map(|entry| entry.due).collect();
+        let was_slept_over = |sent: Wall, ended: Wall, outcome: Outcome| {
+            matches!(outcome, Outcome::TimedOut | Outcome::Cut)
+                && slept.iter().any(|due| (sent..=ended).contains(due))
+        };
         let (mut seen, mut samples) = (Vec::new(), Vec::new());
         for entry in self.within(window) {
-            if let State::Ended { sent, ended, outcome } = entry.state {
+            if let State::Ended { sent, ended, outcome } = entry.state
+                && !was_slept_over(sent, ended, outcome)
+            {
                 seen.push(Window { from: entry.due, to: entry.due + entry.interval });
                 samples.push(Sample { due: entry.due, sent, ended, outcome });
             }

@@ -163,3 +163,23 @@ fn two_probers_fill_each_others_holes() {
     assert_eq!(measure(&merged, all).missing, [window(2_000, 3_000)]);
     assert_eq!(merged.samples.len(), one.samples(all).samples.len() + two.samples(all).samples.len());
 }
+
+#[test]
+fn what_the_prober_slept_over_is_no_failure_of_the_service() {
+    let mut log = Log::new(Mono(0), Millis(50));
+    run(&mut log, 0, 1_000, good);
+    // It sleeps for 40 s, with a request under way that has no time left when it wakes.
+    let asked = log.due(at(1_000));
+    log.due(at(41_000));
+    log.ended(asked[0], at(1_000).wall, at(41_010).wall, Outcome::TimedOut);
+    run(&mut log, 41_050, 42_000, good);
+    let source = measure(&log.samples(window(0, 42_000)), window(0, 42_000));
+    assert_eq!(source.requests.failed, 0);
+    assert!(!source.missing.is_empty(), "it is a hole");
+    // Without a sleep the same end is a failure.
+    let mut log = Log::new(Mono(0), Millis(50));
+    let asked = log.due(at(0));
+    run(&mut log, 50, 31_000, good);
+    log.ended(asked[0], at(0).wall, at(30_000).wall, Outcome::TimedOut);
+    assert_eq!(measure(&log.samples(window(0, 31_000)), window(0, 31_000)).requests.failed, 1);
+}

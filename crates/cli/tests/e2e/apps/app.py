@@ -18,7 +18,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        if self.path == "/healthz" and flaw == "NeverHealthy":
+        if self.path == "/healthz" and "NeverHealthy" in flaw:
             return self.say(503, "the database has no table named orders")
         if self.path == "/healthz" and flaw == "AsksADatabase" and not (shop / "database").exists():
             return self.say(503, "the database is away")
@@ -60,7 +60,7 @@ if flaw == "DiesSoon":
     threading.Timer(2, lambda: (print("out of memory", flush=True), os._exit(1))).start()
 if flaw == "WrongPort":
     port = 0
-if flaw == "HangsOnStop":
+if "HangsOnStop" in flaw:
     signal.signal(signal.SIGTERM, lambda *args: print("not now", flush=True))
 else:
     signal.signal(signal.SIGTERM, lambda *args: os._exit(0))
