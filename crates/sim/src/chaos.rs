@@ -112,7 +112,9 @@ fn strike_host(sim: &Sim, fault: Fault, id: &InstanceId, rng: &mut Rng) {
             let step = rng.between(1, 3) as u32;
             let desired = world.fleet.desired;
             let to = if fault == Fault::ScaleOut { desired + step } else { desired.saturating_sub(step) };
-            world.want(to.clamp(1, 20));
+            let to = to.clamp(1, 20);
+            world.law.scaled = Some(to);
+            world.want(to);
         }
         _ => return,
     }
