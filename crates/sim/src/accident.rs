@@ -4,6 +4,7 @@
 use crate::fault::Fault;
 use crate::run::{Outcome, run_setting};
 use crate::setting::Setting;
+use everup_core::deployment::State;
 use std::collections::BTreeMap;
 
 /// An accident.
@@ -41,11 +42,25 @@ pub enum Accident {
     DatabaseAway,
     /// The balancer's list is old, and its engine's calls fail.
     StaleBalancer,
+    /// Overlap is wanted, and most instances have no room for a second app.
+    NoRoomForOverlap,
+    /// Clocks are off by minutes, and coordinators die meanwhile: nobody is gone for that.
+    ClocksOff,
+    /// The store goes away while the fleet is being sealed, and coordinators die.
+    StoreAwayWhileSealed,
+    /// The store is away, or one instance does not reach it, in the middle of a roll.
+    StoreAwayInARoll,
+    /// A gate's process is lost with what it holds.
+    GateLostWhileHeld,
+    /// Apps, agents and gates are killed one at a time.
+    ProcessKilled,
+    /// An instance vanishes without a word while it is updated.
+    Vanished,
 }
 
 impl Accident {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 23] = [
         Self::LateCopy,
         Self::Unsealed,
         Self::SealedAndNobodyLeads,
@@ -62,14 +77,22 @@ impl Accident {
         Self::BadAfterMigration,
         Self::DatabaseAway,
         Self::StaleBalancer,
+        Self::NoRoomForOverlap,
+        Self::ClocksOff,
+        Self::StoreAwayWhileSealed,
+        Self::StoreAwayInARoll,
+        Self::GateLostWhileHeld,
+        Self::ProcessKilled,
+        Self::Vanished,
     ];
 
     /// Its faults: chances in a thousand for calls, mean seconds between two for what comes by itself.
     fn faults(self) -> &'static [(Fault, u32)] {
         use Fault::{
-            AgentCrash, AgentPause, AppIll, BadMigration, BadRelease, FleetFails, HostLost, MessageAstray,
-            MessageLate, MessageLost, MessageRepeated, Partition, ScaleIn, ScaleOut, StaleMembers, StoreLies,
-            StoreLostOwn, StoreStalls, ZoneLost,
+            AgentCrash, AgentPause, AppDies, AppIll, BadMigration, BadRelease, ClockJumps, FleetFails,
+            GateLost, HostLost, MessageAstray, MessageLate, MessageLost, MessageRepeated, Partition, ScaleIn,
+            ScaleOut, SlowStart, StaleMembers, StoreAway, StoreCutOff, StoreLies, StoreLostOwn, StoreStalls,
+            ZoneLost,
         };
         match self {
             Self::LateCopy => &[(MessageRepeated, 500), (MessageLate, 200)],
@@ -92,6 +115,13 @@ impl Accident {
             Self::BadAfterMigration => &[(BadRelease, 1)],
             Self::DatabaseAway => &[(Fault::DatabaseAway, 15)],
             Self::StaleBalancer => &[(StaleMembers, 400), (FleetFails, 100)],
+            Self::NoRoomForOverlap => &[(AppDies, 15), (SlowStart, 50)],
+            Self::ClocksOff => &[(ClockJumps, 8), (AgentCrash, 12)],
+            Self::StoreAwayWhileSealed => &[(StoreAway, 6), (AgentCrash, 12)],
+            Self::StoreAwayInARoll => &[(StoreAway, 12), (StoreCutOff, 10)],
+            Self::GateLostWhileHeld => &[(GateLost, 3)],
+            Self::ProcessKilled => &[(AppDies, 8), (AgentCrash, 8), (GateLost, 12)],
+            Self::Vanished => &[(HostLost, 12)],
         }
     }
 
@@ -109,14 +139,24 @@ impl Accident {
             | Self::ZoneOfTheCoordinator
             | Self::SleepingCoordinator
             | Self::MigrationNotKnown
-            | Self::BadAfterMigration => 800,
+            | Self::BadAfterMigration
+            | Self::StoreAwayWhileSealed
+            | Self::GateLostWhileHeld => 800,
             _ => 300,
         };
         match self {
             Self::TwoOneIll => (setting.instances, setting.zones, setting.migrations) = (2, 2, 0),
             Self::TwoDeployments => setting.meddling = true,
             Self::ZoneOfTheCoordinator => setting.zones = setting.zones.max(2),
-            Self::DatabaseAway => setting.migrations = 0,
+            Self::DatabaseAway | Self::StoreAwayInARoll => setting.migrations = 0,
+            Self::NoRoomForOverlap => {
+                (setting.overlap, setting.cramped, setting.migrations) = (1_000, 600, 0);
+            }
+            Self::StoreAwayWhileSealed => setting.aimed_at = Some(State::Sealing),
+            Self::GateLostWhileHeld => setting.aimed_at = Some(State::Holding),
+            Self::Vanished => {
+                (setting.aimed_at, setting.migrations) = (Some(State::Rolling), 0);
+            }
             _ => {}
         }
         setting

@@ -26,6 +26,9 @@ const BY_THEMSELVES: [Fault; 16] = [
     Fault::ClockJumps,
 ];
 
+/// So often a fault that is aimed looks whether its moment has come.
+const AIM: u64 = 20;
+
 /// Starts a task for each kind that this world has.
 pub(crate) fn begin(sim: &Sim) {
     for fault in BY_THEMSELVES {
@@ -40,10 +43,20 @@ async fn strike_now_and_then(sim: Sim, fault: Fault, mean: u64) {
     let mut rng = Rng::of(sim.setting.seed, &format!("chaos {fault:?}"));
     loop {
         sim.sleep(rng.between(200, 2 * mean)).await;
+        take_aim(&sim).await;
         if sim.world().calm {
             return;
         }
         strike(&sim, fault, &mut rng).await;
+    }
+}
+
+/// Waits for the moment that the world's faults are meant for.
+async fn take_aim(sim: &Sim) {
+    let Some(state) = sim.setting.aimed_at else { return };
+    let there = |world: &World| world.current().is_some_and(|record| record.state == state);
+    while !sim.world().calm && !there(&sim.world()) {
+        sim.sleep(AIM).await;
     }
 }
 
@@ -112,7 +125,9 @@ fn strike_host(sim: &Sim, fault: Fault, id: &InstanceId, rng: &mut Rng) {
             let step = rng.between(1, 3) as u32;
             let desired = world.fleet.desired;
             let to = if fault == Fault::ScaleOut { desired + step } else { desired.saturating_sub(step) };
-            world.want(to.clamp(1, 20));
+            let to = to.clamp(1, 20);
+            world.law.scaled = Some(to);
+            world.want(to);
         }
         _ => return,
     }

@@ -117,7 +117,7 @@ fn policy(sim: &Sim, rng: &mut Rng, migrates: bool) -> Policy {
         strategy: if all_at_once { Strategy::AllAtOnce } else { Strategy::Rolling },
         batch,
         min_in_service: rng.chance(150).then(|| Size::Count(rng.between(1, 4) as u32)),
-        overlap: rng.chance(300),
+        overlap: rng.chance(sim.setting.overlap),
         max_failures: u32::from(rng.chance(150)),
         drain: Millis::from_secs(10),
         quiet: Millis(sim.setting.late),

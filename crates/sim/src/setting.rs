@@ -2,6 +2,7 @@
 
 use crate::fault::Fault;
 use crate::rng::Rng;
+use everup_core::deployment::State;
 use std::collections::BTreeMap;
 
 /// Everything that is drawn before a world begins.
@@ -32,6 +33,12 @@ pub(crate) struct Setting {
     pub(crate) migrations: u32,
     /// Whether operators pause, resume, abort and press twice.
     pub(crate) meddling: bool,
+    /// How many of a thousand deployments want overlap.
+    pub(crate) overlap: u32,
+    /// How many of a thousand instances have no room for a second app.
+    pub(crate) cramped: u32,
+    /// Faults that come by themselves wait for a deployment in this state.
+    pub(crate) aimed_at: Option<State>,
     /// Whether the environment begins empty, without a release.
     pub(crate) empty: bool,
 }
@@ -59,6 +66,9 @@ impl Setting {
             deployments: rng.between(1, 4) as u32,
             migrations: if rng.chance(600) { 500 } else { 0 },
             meddling: rng.chance(300),
+            overlap: 300,
+            cramped: 150,
+            aimed_at: None,
             empty: rng.chance(100),
         }
     }

@@ -247,16 +247,22 @@ impl Planner<'_> {
         let open: Vec<&InstanceId> = affected
             .iter()
             .filter(|id| {
-                let entry = &self.next.instances[*id];
-                let settled = entry.progress == Progress::Back
-                    || (entry.progress == Progress::Failed && self.going_back(id));
-                !settled
+                let failed = self.next.instances[*id].progress == Progress::Failed && self.going_back(id);
+                !self.is_back_for_good(id) && !failed
             })
             .collect();
         let late = self.facts.in_state > self.next.policy.bound;
         if !open.is_empty() && !late {
             let silent: Vec<InstanceId> =
                 open.iter().filter(|id| self.silent(id).is_some()).map(|id| (*id).clone()).collect();
+            let lingering: Vec<InstanceId> = open
+                .iter()
+                .filter(|id| self.next.instances[**id].progress == Progress::Back)
+                .map(|id| (*id).clone())
+                .collect();
+            for id in lingering {
+                self.wait(WaitingOn::Proof(id, self.next.policy.linger));
+            }
             for id in silent {
                 let why = self.silent(&id).unwrap_or_default();
                 self.wait(WaitingOn::Answer(id, why));
@@ -281,6 +287,15 @@ impl Planner<'_> {
             .chain(strangers.into_iter().map(|(id, _)| id))
             .collect();
         self.end_back(&not_back);
+    }
+
+    /// With overlap the given-up release lingers beside the old one, and serves again should that die: until it has
+    /// ended, nobody can say that the instance is back.
+    fn is_back_for_good(&self, id: &InstanceId) -> bool {
+        let entry = &self.next.instances[id];
+        let granted = entry.granted.as_ref().map(|grant| &grant.task);
+        let lingers = matches!(granted, Some(Task::Update { limits, .. }) if limits.overlap);
+        entry.progress == Progress::Back && (entry.steady || !lingers)
     }
 
     /// Whether it has to be back before the way back is over: what was touched, and newcomers that took the new release.

@@ -4,10 +4,13 @@
 //! A rule is one function: it looks at the events that could break it, and says how it was broken.
 
 mod capacity;
+mod failures;
 mod fences;
 mod migrations;
 mod releases;
+mod scaling;
 mod service;
+mod zones;
 
 use crate::trace::{Event, HostNo, What};
 use crate::world::World;
@@ -16,6 +19,7 @@ use everup_core::head::Head;
 use everup_core::instance::Memory;
 use everup_core::order::Order;
 use everup_core::record::Record;
+use std::collections::BTreeMap;
 
 /// A rule that was broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,13 +47,20 @@ pub(crate) struct Law {
     pub(crate) beaten: u64,
     /// When the database was away last.
     pub(crate) database_away: Option<u64>,
+    /// When any fault struck, or had not ended yet.
+    pub(crate) struck: Option<u64>,
+    /// When something last changed that decides whether a host serves, by host.
+    pub(crate) moved: BTreeMap<HostNo, u64>,
+    /// How many instances scaling wanted last.
+    pub(crate) scaled: Option<u32>,
 }
 
 type Rule = fn(&World, &Event) -> Result<(), String>;
 
 /// All of them, by the numbers of the design; two of its part 3 beside them.
-const RULES: [(&str, Rule); 16] = [
+const RULES: [(&str, Rule); 19] = [
     ("1: never fewer in service than min_in_service because of us", capacity::minimum),
+    ("1: never the last one of a zone while another could go first", zones::last_of_its_zone),
     ("2: one deployment at a time", fences::one_at_a_time),
     ("3: nothing forbidden runs or starts", releases::nothing_forbidden),
     ("3: an app and its database's schema agree", releases::schema_fits),
@@ -58,12 +69,14 @@ const RULES: [(&str, Rule); 16] = [
     ("4: greeted, then ordered", fences::greeted_then_ordered),
     ("4: a lease that is renewed is not taken", fences::lease_expires_first),
     ("5: a migration runs at most once", migrations::at_most_once),
+    ("6: a failed instance stops the roll", failures::a_failure_stops_the_roll),
     ("6: only what was touched is rolled back", releases::only_touched_go_back),
     ("7: a deployment moves by legal steps only, and within its bound", fences::legal_steps),
     ("8: a newcomer announces itself before it starts anything", releases::newcomers_announce),
     ("8: a newcomer takes what head says", releases::newcomers_take_what_head_says),
     ("8: who enters the balancer is up", service::joins_when_up),
     ("9: a failure that all share rolls nothing back", service::shared_failure),
+    ("10: the number of instances is what scaling said", scaling::wanted_is_what_scaling_said),
     ("no request fails because of us", service::no_request_fails),
 ];
 
@@ -92,6 +105,31 @@ fn remember(world: &mut World, event: &Event) {
     if world.database.away {
         world.law.database_away = Some(event.at);
     }
+    if matches!(event.what, What::Fault(_) | What::Terminating | What::Lost | What::Calm)
+        || world.is_troubled()
+    {
+        world.law.struck = Some(event.at);
+    }
+    if let Some(host) = event.host.filter(|_| moves(&event.what)) {
+        world.law.moved.insert(host, event.at);
+    }
+}
+
+/// Whether it may change who serves.
+const fn moves(what: &What) -> bool {
+    matches!(
+        what,
+        What::Launched(_)
+            | What::Joined
+            | What::Left
+            | What::Gate(_)
+            | What::Switched(_)
+            | What::AppStarted(..)
+            | What::AppStopping(..)
+            | What::AppEnded(..)
+            | What::AgentCrashed
+            | What::AgentStarted(_)
+    )
 }
 
 /// The state of the deployment that runs.

@@ -31,7 +31,8 @@ pub(super) struct Sheet {
     member: Option<Member>,
     greeted: bool,
     heard: Mono,
-    silent: bool,
+    /// Why it does not answer, if it does not.
+    silent: Option<&'static str>,
 }
 
 type Done = Result<(), String>;
@@ -73,9 +74,11 @@ impl Paper {
                 }
                 Ok(())
             }
-            ["silent", id] => self.sheet(id).map(|sheet| sheet.silent = true),
+            ["silent", id] => self.sheet(id).map(|sheet| sheet.silent = Some("no answer")),
+            // Its clock is off: signatures are refused, both ways.
+            ["clock", id] => self.sheet(id).map(|sheet| sheet.silent = Some("its clock is off by 10 min")),
             ["speaks", id] => self.sheet(id).map(|sheet| {
-                sheet.silent = false;
+                sheet.silent = None;
                 sheet.heard = Mono(now);
             }),
             ["ill", "all"] => self.each(fall_ill),
@@ -103,6 +106,8 @@ impl Paper {
             ["obey", id, "to", "leaving"] => self.obey_one(id, record, Some(Phase::Leaving)),
             // What was granted ended badly.
             ["fail", id, check, reason @ ..] => self.fail(id, check, &reason.join(" "), record),
+            // It serves on, and says why it does not do what was granted.
+            ["objects", id, why @ ..] => self.object(id, &why.join(" "), record),
             // The hold of a gate has lapsed.
             ["lapse", id] => self.sheet(id).map(|sheet| {
                 sheet.serve();
@@ -154,7 +159,7 @@ impl Paper {
             view.healthy = true;
             view.gate = Passing::Open;
         }
-        let sheet = Sheet { view, member: Some(member), greeted: false, heard: Mono(now), silent: false };
+        let sheet = Sheet { view, member: Some(member), greeted: false, heard: Mono(now), silent: None };
         self.instances.insert(name, sheet);
         Ok(())
     }
@@ -162,7 +167,7 @@ impl Paper {
     fn obey_all(&mut self, record: Option<&Record>) -> Done {
         let record = record.ok_or("no deployment runs")?;
         for (id, sheet) in &mut self.instances {
-            if !sheet.silent {
+            if sheet.silent.is_none() {
                 sheet.carry_out(id, record, None);
             }
         }
@@ -192,6 +197,14 @@ impl Paper {
         Ok(())
     }
 
+    fn object(&mut self, id: &str, why: &str, record: Option<&Record>) -> Done {
+        let granted = record.and_then(|record| record.instances.get(&name(id).ok()?)?.granted.clone());
+        let sheet = self.sheet(id)?;
+        sheet.view.fence = granted.ok_or("nothing was granted to it")?.fence;
+        sheet.view.objects = Some(why.to_owned());
+        Ok(())
+    }
+
     fn ended(&mut self, id: &str, outcome: Outcome) -> Done {
         let migration = self.sheet(id)?.view.migration.as_mut();
         migration.ok_or("it was not granted the migration")?.stage = RunStage::Ended(outcome);
@@ -200,7 +213,10 @@ impl Paper {
     }
 
     pub(super) fn greet_all(&mut self, term: Term) {
-        self.instances.values_mut().filter(|sheet| !sheet.silent).for_each(|sheet| sheet.greet(term));
+        self.instances
+            .values_mut()
+            .filter(|sheet| sheet.silent.is_none())
+            .for_each(|sheet| sheet.greet(term));
     }
 
     pub(super) fn new_coordinator(&mut self) {
@@ -209,7 +225,10 @@ impl Paper {
     }
 
     pub(super) fn hear_all(&mut self, now: u64) {
-        self.instances.values_mut().filter(|sheet| !sheet.silent).for_each(|sheet| sheet.heard = Mono(now));
+        self.instances
+            .values_mut()
+            .filter(|sheet| sheet.silent.is_none())
+            .for_each(|sheet| sheet.heard = Mono(now));
     }
 
     pub(super) fn observe(&self, now: u64) -> Observation {
@@ -218,7 +237,7 @@ impl Paper {
             view: sheet.greeted.then(|| sheet.view.clone()),
             heard: sheet.greeted.then_some(sheet.heard),
             greeted: sheet.greeted,
-            trouble: sheet.silent.then(|| "no answer".to_owned()),
+            trouble: sheet.silent.map(str::to_owned),
         };
         let unlisted = Seen { member: None, view: None, heard: None, greeted: false, trouble: None };
         let unlisted = self.unlisted.iter().map(|id| (id.clone(), unlisted.clone()));

@@ -154,7 +154,7 @@ pub(crate) fn launch(sim: &Sim) {
     world.fleet.launched += 1;
     let no = world.fleet.launched;
     let now = world.now();
-    let mut new = Host::new(sim.setting.seed, no, zone);
+    let mut new = Host::new(&sim.setting, no, zone);
     let boots_in = if now == 0 { new.rng.between(0, 200) } else { new.rng.between(500, 8_000) };
     let id = new.id.clone();
     let address = format!("10.0.0.{no}:80");

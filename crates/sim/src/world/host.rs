@@ -9,6 +9,7 @@ use super::app::App;
 use super::database::{RunKey, Written};
 use super::gate::SimGate;
 use crate::rng::Rng;
+use crate::setting::Setting;
 use crate::trace::{Death, HostNo};
 use everup_core::ids::{InstanceId, StartId, Zone};
 use everup_core::instance::{Memory, Slot};
@@ -53,14 +54,14 @@ pub(crate) struct Host {
 
 impl Host {
     /// A new machine.
-    pub(crate) fn new(seed: u64, no: HostNo, zone: u8) -> Self {
+    pub(crate) fn new(setting: &Setting, no: HostNo, zone: u8) -> Self {
         Self {
             no,
             id: name(no),
             zone,
             alive: true,
-            rng: Rng::of(seed, &format!("host {no}")),
-            cramped: Rng::of(seed, &format!("room of host {no}")).chance(150),
+            rng: Rng::of(setting.seed, &format!("host {no}")),
+            cramped: Rng::of(setting.seed, &format!("room of host {no}")).chance(setting.cramped),
             clock_off: 0,
             journal: None,
             journal_fails_until: 0,

@@ -128,6 +128,12 @@ impl World {
         self.hosts.get_mut(id).expect("hosts are never forgotten")
     }
 
+    /// Whether a fault that lasts has not ended.
+    pub(crate) fn is_troubled(&self) -> bool {
+        let cut = !self.cut.is_empty() || !self.cut_off.is_empty();
+        cut || self.store_away || self.database.away || !self.paused.is_empty()
+    }
+
     /// Whether `app` on `host` would pass a check now.
     pub(crate) fn is_healthy(&self, host: &Host, app: &app::App) -> bool {
         !self.database.away && host.ill_until <= self.now() && app.is_up(self.now())
