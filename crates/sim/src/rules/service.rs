@@ -3,9 +3,11 @@
 use crate::fault::Fault;
 use crate::trace::{Event, Failure, What};
 use crate::world::World;
+use crate::world::app::App;
 use crate::world::releases::{Conduct, number};
 use everup_core::deployment::State;
-use everup_core::record::Progress;
+use everup_core::ids::InstanceId;
+use everup_core::record::{Progress, Record};
 
 /// A health check is so old at most when something relies on it.
 const CHECKED: u64 = 10_000;
@@ -41,13 +43,25 @@ pub(super) fn shared_failure(world: &World, event: &Event) -> Result<(), String>
     let good = record.is_some_and(|record| {
         world.releases.get(number(&record.to)).is_some_and(|release| release.conduct == Conduct::Good)
             && !record.aborting
-            && record.instances.values().any(|entry| !entry.touched && entry.progress != Progress::Gone)
+            && record.instances.iter().any(|(id, entry)| {
+                !entry.touched
+                    && entry.progress != Progress::Gone
+                    && tells_of_the_old_one(world, id, record, event)
+            })
     });
     let lately = world.law.database_away.is_some_and(|at| at + CHECKED >= event.at);
     if good && lately {
         return Err(format!("{id} rolls back a good release while the database is away: {because}"));
     }
     Ok(())
+}
+
+/// Whether an instance runs another release than the new one, and not only since a moment: one that still starts is no
+/// evidence.
+fn tells_of_the_old_one(world: &World, id: &InstanceId, record: &Record, event: &Event) -> bool {
+    let new = number(&record.to);
+    let is_up = |app: &App| app.no() != new && app.up_at.is_some_and(|at| at + CHECKED <= event.at);
+    world.hosts.get(id).is_some_and(|host| host.apps.values().any(is_up))
 }
 
 /// No request fails because of us: an app is emptied before it is stopped, a gate opens only into an app that is up,
