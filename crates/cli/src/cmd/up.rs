@@ -49,7 +49,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     the_user_exists(&settings)?;
     if !args.background && is_kept(&settings) {
         let changes = Changes::since_up(&settings);
-        if !changes.ready.is_empty() {
+        if !changes.ready.is_empty() || !changes.fixed.is_empty() {
             return block_on(take_over(&settings, &changes, context));
         }
     }

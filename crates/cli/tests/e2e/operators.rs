@@ -229,6 +229,8 @@ fn settings_are_taken_over() {
     fleet.edit("max = 12", "max = 11");
     fleet.append("[log]\nkeep = 2\n");
     fleet.everup(&["up"]).ended(7).says(&["[fleet]", "nothing was changed"]);
+    fleet.edit("keep = 2", "keep = 3");
+    fleet.everup(&["up"]).ended(7).says(&["[fleet]", "nothing was changed"]);
     users.all_served();
     fleet.all_serve(2, "3");
 }
