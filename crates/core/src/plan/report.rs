@@ -40,7 +40,8 @@ pub enum WaitingOn {
 }
 
 impl WaitingOn {
-    /// With until when: by its own limit, or, where it has none, by what is `left` of the deployment's bound.
+    /// With until when: by its own limit, or, where it has none, by what is `left` of the deployment's bound. A migration
+    /// and a person have no limit.
     #[must_use]
     pub fn until(&self, left: Millis) -> String {
         match self {
@@ -48,7 +49,8 @@ impl WaitingOn {
             | Self::Capacity { .. }
             | Self::Batch(_)
             | Self::Zone(_)
-            | Self::Everybody(_) => {
+            | Self::Everybody(_)
+            | Self::Seal(_) => {
                 format!("{self}, {left} left")
             }
             _ => self.to_string(),
