@@ -21,6 +21,10 @@ const WORLDS: Duration = Duration::from_secs(10 * 60);
 /// The tests that drive the real binary: apart, since each starts a fleet.
 const END_TO_END: &str = "e2e";
 
+/// They run with each kind of gate: the balancer's own slots, and a proxy of its own before each app, as on AWS.
+const GATES: [(&str, &str, &str); 2] =
+    [("e2e", "end to end", "slot"), ("e2e-proxy", "end to end, with proxies", "proxy")];
+
 /// Runs the suites named, or all.
 pub(crate) fn run(named: &[String]) -> ExitCode {
     let mut book = Book::default();
@@ -38,7 +42,7 @@ fn all(book: &mut Book, named: &[String], scratch: &Scratch) {
     if !book.program("build", &mut build(), BUILD) {
         return;
     }
-    let server = if wanted("units") || wanted("e2e") { s3(book) } else { None };
+    let server = if ["units", "e2e", "e2e-proxy"].into_iter().any(wanted) { s3(book) } else { None };
     if wanted("units") {
         let mut tests = units();
         tests.envs(server.iter().flat_map(Seaweed::environment));
@@ -47,10 +51,12 @@ fn all(book: &mut Book, named: &[String], scratch: &Scratch) {
     if wanted("simulate") {
         book.program("simulate", &mut simulate(), WORLDS);
     }
-    if wanted("e2e") {
-        let mut tests = end_to_end();
-        tests.envs(server.iter().flat_map(Seaweed::environment));
-        book.runner("end to end", prepared(&mut tests, folder), TESTS);
+    for (suite, title, gate) in GATES {
+        if wanted(suite) {
+            let mut tests = end_to_end();
+            tests.envs(server.iter().flat_map(Seaweed::environment)).env("EVERUP_TEST_GATE", gate);
+            book.runner(title, prepared(&mut tests, folder), TESTS);
+        }
     }
     drop(server);
     if wanted("demo") {

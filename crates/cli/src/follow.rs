@@ -5,8 +5,9 @@ use crate::failure::Failure;
 use crate::output::Out;
 use crate::progress::screen::Screen;
 use crate::reach::{self, Reach, may_ask_another};
-use everup_core::ids::DeploymentId;
+use everup_core::ids::{DeploymentId, InstanceId};
 use everup_core::status::Status;
+use everup_core::words;
 use everup_web::client::{Client, Failure as CallFailure};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -31,6 +32,8 @@ const AGAIN: Duration = Duration::from_millis(500);
 const STALE: Duration = Duration::from_secs(2);
 /// A status that shows every instance is waited for so long.
 const WHOLE: Duration = Duration::from_secs(3);
+/// A wait that is over by then needs no word.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// Follows a fleet.
 pub struct Follower<'r> {
@@ -41,6 +44,8 @@ pub struct Follower<'r> {
     /// Ctrl-C, also while nobody looks.
     interrupts: Signal,
     silent_since: Option<Instant>,
+    /// Whether it was said that nobody answers.
+    told_silence: bool,
 }
 
 /// Why an agent is not listened to any more.
@@ -61,7 +66,14 @@ impl<'r> Follower<'r> {
     pub fn new(reach: &'r Reach, out: Out) -> Result<Self, Failure> {
         let refused = |error| Failure::new(Exit::Internal, WANTED, error);
         let interrupts = signal(SignalKind::interrupt()).map_err(refused)?;
-        Ok(Self { reach, screen: Screen::new(out), deployment: None, interrupts, silent_since: None })
+        Ok(Self {
+            reach,
+            screen: Screen::new(out),
+            deployment: None,
+            interrupts,
+            silent_since: None,
+            told_silence: false,
+        })
     }
 
     /// Only what agents say that know of this deployment, whose end the caller tells.
@@ -119,7 +131,7 @@ impl<'r> Follower<'r> {
                     // A stream that ends without a word is no reason to ask the same agent again at once.
                     None => return Ok(if told { Left::Again } else { Left::Stale }),
                     Some(status) => {
-                        self.silent_since = None;
+                        (self.silent_since, self.told_silence) = (None, false);
                         told = true;
                         if self.knows(&status) {
                             stale = Instant::now() + FOR_EVER;
@@ -152,7 +164,13 @@ impl<'r> Follower<'r> {
 
     /// Between two rounds.
     async fn pause(&mut self) -> Result<Option<Ended>, Failure> {
+        // Agents that answer and have not heard of the deployment yet are no silence.
+        let silent = self.silent_since.is_some();
         let since = *self.silent_since.get_or_insert_with(Instant::now);
+        if silent && !std::mem::replace(&mut self.told_silence, true) {
+            self.screen
+                .say(&format!("no agent answers; one is waited for, for at most {} s", PATIENCE.as_secs()));
+        }
         if since.elapsed() > PATIENCE {
             let happened = format!("no agent answered for {} s", PATIENCE.as_secs());
             return Err(Failure::new(Exit::Unreachable, WANTED, happened)
@@ -167,18 +185,33 @@ const WANTED: &str = "the fleet could not be followed";
 /// Longer than any deployment.
 const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3_600);
 
-/// The present status, with every instance in it: an agent that nobody asked for a while has to look first.
+/// The present status, with every instance in it: an agent that nobody asked for a while has to look first. `say` is
+/// told who is waited for, if that is not over in a moment.
 ///
 /// # Errors
 /// When the agent does not answer.
-pub async fn whole(agent: &Client) -> Result<Status, CallFailure> {
+pub async fn whole(agent: &Client, say: impl Fn(&str)) -> Result<Status, CallFailure> {
     let mut status = agent.status(None).await?;
-    let until = Instant::now() + WHOLE;
-    while status.instances.is_empty() || status.instances.iter().any(|line| line.phase.is_none()) {
-        match timeout_at(until, agent.status(Some((status.seq, &status.instance)))).await {
+    let (moment, until) = (Instant::now() + MOMENT, Instant::now() + WHOLE);
+    let mut deadline = moment;
+    while status.instances.is_empty() || unheard(&status).next().is_some() {
+        match timeout_at(deadline, agent.status(Some((status.seq, &status.instance)))).await {
             Ok(next) => status = next?,
+            Err(_) if deadline == moment => {
+                let who = match status.instances.len() {
+                    0 => "the instances".to_owned(),
+                    _ => words::list(unheard(&status), 5),
+                };
+                say(&format!("waiting for {who} to answer, for at most {} s", (WHOLE - MOMENT).as_secs()));
+                deadline = until;
+            }
             Err(_) => break,
         }
     }
     Ok(status)
+}
+
+/// Who was not heard yet.
+fn unheard(status: &Status) -> impl Iterator<Item = &InstanceId> {
+    status.instances.iter().filter(|line| line.phase.is_none()).map(|line| &line.id)
 }

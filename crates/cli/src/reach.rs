@@ -8,8 +8,17 @@ use everup_host::settings::Settings;
 use everup_web::client::{Client, Failure as CallFailure, Http};
 use everup_web::clock;
 use everup_web::keyring::Keyring;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use http::StatusCode;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// An agent that has not answered by then is not the only one that is asked any more.
+const SLOW: Duration = Duration::from_millis(500);
+/// Longer than any call takes.
+const FOR_EVER: Duration = Duration::from_secs(24 * 3_600);
 
 /// A fleet that can be asked.
 #[derive(Clone)]
@@ -60,16 +69,43 @@ impl Reach {
         wanted: &str,
         call: impl AsyncFn(&Client) -> Result<T, CallFailure>,
     ) -> Result<T, Failure> {
+        self.ask_in_turn(wanted, call, FOR_EVER).await
+    }
+
+    /// As [`Self::ask`], for what changes nothing: one that is slow does not keep the next from being asked.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub async fn look<T>(
+        &self,
+        wanted: &str,
+        call: impl AsyncFn(&Client) -> Result<T, CallFailure>,
+    ) -> Result<T, Failure> {
+        self.ask_in_turn(wanted, call, SLOW).await
+    }
+
+    async fn ask_in_turn<T>(
+        &self,
+        wanted: &str,
+        call: impl AsyncFn(&Client) -> Result<T, CallFailure>,
+        patience: Duration,
+    ) -> Result<T, Failure> {
+        let agents = self.agents().await?;
+        let (mut next, mut asked) = (agents.iter(), FuturesUnordered::new());
         let mut last: Option<CallFailure> = None;
-        for agent in self.agents().await? {
-            match call(&agent).await {
-                Ok(answer) => return Ok(answer),
-                Err(error) if may_ask_another(&error) => {
+        asked.extend(next.next().map(|agent| call(agent)));
+        loop {
+            match timeout(patience, asked.next()).await {
+                Ok(None) => break,
+                Ok(Some(Ok(answer))) => return Ok(answer),
+                Ok(Some(Err(error))) if may_ask_another(&error) => {
                     // What an agent says is worth more than that another cannot be reached.
                     last = last.filter(|said| !was_not_sent(said) && was_not_sent(&error)).or(Some(error));
                 }
-                Err(error) => return Err(failure(wanted, &error)),
+                Ok(Some(Err(error))) => return Err(failure(wanted, &error)),
+                Err(_) => {}
             }
+            asked.extend(next.next().map(|agent| call(agent)));
         }
         match last {
             Some(error) => Err(failure(wanted, &error)),

@@ -49,6 +49,15 @@ impl State {
         )
     }
 
+    /// Whether an operator may still end it: until a migration is granted.
+    #[must_use]
+    pub const fn may_abort(self) -> bool {
+        matches!(
+            self,
+            Self::Pending | Self::Staging | Self::Rolling | Self::Paused | Self::Holding | Self::Sealing
+        )
+    }
+
     /// Whether time that passes in it counts towards the deployment's bound.
     #[must_use]
     pub const fn counts_time(self) -> bool {

@@ -59,8 +59,9 @@ pub struct Record {
     /// Its runs, oldest first. The last one decides.
     #[serde(default)]
     pub runs: Vec<RunEntry>,
-    /// Whether an operator asked for its end.
-    pub aborting: bool,
+    /// Who asked for its end, if somebody did.
+    #[serde(default)]
+    pub aborted_by: Option<String>,
     /// Words of operators that it has taken up.
     #[serde(default)]
     pub heard: BTreeSet<WriteId>,
@@ -113,13 +114,13 @@ impl Record {
             hold: None,
             migration: request.migration.clone(),
             runs: Vec::new(),
-            aborting: false,
+            aborted_by: None,
             heard: BTreeSet::new(),
             elapsed: Millis::ZERO,
             stuck_since: None,
             shared_illness_at: None,
             proven: false,
-            phases: vec![PhaseEntry { state: State::Pending, at: request.at, lasted: None }],
+            phases: vec![PhaseEntry { state: State::Pending, at: request.at }],
             lowest_in_service: None,
             story: Vec::new(),
             receipt: None,
@@ -173,8 +174,6 @@ pub struct PhaseEntry {
     pub state: State,
     /// When, by the coordinator's clock.
     pub at: Wall,
-    /// How long it lasted, once it is over; measured by the coordinator's monotonic clock where one saw it all.
-    pub lasted: Option<Millis>,
 }
 
 /// One line of the story.

@@ -1,5 +1,6 @@
 //! How the outside talks to an agent's engine: calls with a place for the answer.
 
+use everup_core::deployment::State;
 use everup_core::head::{Current, Request};
 use everup_core::ids::{DeploymentId, InstanceId, Term};
 use everup_core::instance::View;
@@ -85,7 +86,7 @@ pub enum Refused {
         /// Which.
         current: Box<Current>,
         /// Where it is.
-        phase: String,
+        phase: State,
     },
     /// There is no deployment to say that to.
     #[error("no deployment runs")]

@@ -167,9 +167,10 @@ fn answer(
     let (mut parts, body) = response.into_parts();
     let announced = headers::announced_keep_alive(&parts.headers);
     headers::strip_hop(&mut parts.headers);
-    if connection.way.behind == Behind::App {
+    match connection.way.behind {
         // It says that an answer is ours.
-        parts.headers.remove(&own::EVERUP_ERROR);
+        Behind::App => drop(parts.headers.remove(&own::EVERUP_ERROR)),
+        Behind::Proxy => record.means(own::meaning(&parts.headers)),
     }
     parts.version = Version::HTTP_11;
     parts.extensions.clear();
@@ -242,11 +243,7 @@ fn begin_tunnel(
 }
 
 fn failed(record: Record, fault: Fault) -> Response<Answer> {
-    record.finish(match fault {
-        Fault::Unknown | Fault::TimedOut | Fault::Drained => Outcome::Unknown,
-        Fault::Unreachable | Fault::BadAnswer => Outcome::Failed,
-        Fault::TooLarge | Fault::NotAProxy => Outcome::Answered,
-    });
+    record.finish(fault.outcome());
     own::fault(fault)
 }
 

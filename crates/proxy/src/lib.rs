@@ -36,3 +36,4 @@ mod websocket;
 
 pub use config::{Ask, Check, Config, Role};
 pub use run::{Places, RunError, run};
+pub use succession::close;

@@ -1,14 +1,17 @@
 //! Answers of our own: each says so, and why, in the header `Everup-Error`, so that nobody takes it for the app's.
 
 use crate::download::Answer;
+use crate::meter::Outcome;
 use bytes::Bytes;
 use everup_core::gate::machine::{Refusal, Why};
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 
 /// The header.
 pub(crate) static EVERUP_ERROR: HeaderName = HeaderName::from_static("everup-error");
 
+const FULL: &str = "queue-full";
+const TOO_LONG: &str = "waited-too-long";
 const NO_INSTANCE: &str = "no-instance";
 
 /// What went wrong, in a word and in a sentence.
@@ -31,6 +34,25 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
+    const ALL: [Self; 7] = [
+        Self::Unreachable,
+        Self::Unknown,
+        Self::BadAnswer,
+        Self::TimedOut,
+        Self::Drained,
+        Self::TooLarge,
+        Self::NotAProxy,
+    ];
+
+    /// What it is counted as. What is wrong with the request is no failure of ours.
+    pub(crate) const fn outcome(self) -> Outcome {
+        match self {
+            Self::Unknown | Self::TimedOut | Self::Drained => Outcome::Unknown,
+            Self::Unreachable | Self::BadAnswer => Outcome::Failed,
+            Self::TooLarge | Self::NotAProxy => Outcome::Answered,
+        }
+    }
+
     const fn says(self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Unreachable => (
@@ -69,8 +91,8 @@ pub(crate) fn fault(fault: Fault) -> Response<Answer> {
 /// 503, with when to come again.
 pub(crate) fn refused(refusal: Refusal) -> Response<Answer> {
     let (reason, sentence) = match refusal.reason {
-        Why::Full => ("queue-full", "as many requests wait as may"),
-        Why::TooLong => ("waited-too-long", "no instance could take the request in time"),
+        Why::Full => (FULL, "as many requests wait as may"),
+        Why::TooLong => (TOO_LONG, "no instance could take the request in time"),
         Why::NoSlot => (NO_INSTANCE, "there is no instance"),
     };
     let mut response = ours(StatusCode::SERVICE_UNAVAILABLE, reason, sentence);
@@ -85,6 +107,14 @@ pub(crate) fn refused(refusal: Refusal) -> Response<Answer> {
 pub(crate) fn says_unsent<B>(response: &Response<B>) -> bool {
     let words = [Fault::Unreachable.says().1, NO_INSTANCE];
     response.headers().get(&EVERUP_ERROR).is_some_and(|word| words.iter().any(|unsent| word == unsent))
+}
+
+/// What an answer that a proxy of ours made itself means for whoever asked; nothing if it is the app's.
+pub(crate) fn meaning(headers: &HeaderMap) -> Option<Outcome> {
+    let word = headers.get(&EVERUP_ERROR)?;
+    let fault = Fault::ALL.into_iter().find(|fault| word == fault.says().1);
+    let refused = [FULL, TOO_LONG, NO_INSTANCE].iter().any(|reason| word == reason);
+    fault.map(Fault::outcome).or_else(|| refused.then_some(Outcome::Refused))
 }
 
 /// The health of the proxy itself.

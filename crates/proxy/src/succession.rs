@@ -45,6 +45,26 @@ pub(crate) async fn pause(places: &Places) -> Result<Predecessor, RunError> {
     }
 }
 
+/// Ends the proxy on `places`, behind which there is nothing any more: whoever waits there is told that it was sent to
+/// nobody, and so goes elsewhere. Done when the process has ended; what is inside it has `within` for that.
+///
+/// # Errors
+/// When it does not answer, or runs on.
+pub async fn close(places: &Places, within: Millis) -> io::Result<()> {
+    let lock = open(&places.state.with_extension("lock"))?;
+    if lock.try_lock().is_ok() {
+        return Ok(());
+    }
+    let patience = PATIENCE + within.as_duration();
+    let closing = async {
+        let mut stream = UnixStream::connect(&places.control).await?;
+        say(&mut stream, &Command::Close { within }).await?;
+        locked(lock).await;
+        Ok(())
+    };
+    tokio::time::timeout(patience, closing).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
 fn open(path: &Path) -> io::Result<File> {
     File::options().read(true).write(true).create(true).truncate(false).open(path)
 }

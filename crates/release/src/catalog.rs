@@ -6,6 +6,7 @@ use crate::{digest, layout};
 use everup_core::ids::Version;
 use everup_core::release::{Digest, Manifest, ReleaseRef};
 use everup_core::seams::{Got, Store, StoreError};
+use everup_core::words;
 
 /// A release that the store has, complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,11 +64,14 @@ pub enum CatalogError {
 fn hint(near: &[Version]) -> String {
     match near {
         [] => "; nothing is published yet".to_owned(),
-        near => {
-            let near: Vec<String> = near.iter().map(ToString::to_string).collect();
-            format!("; there is {}", near.join(", "))
-        }
+        near => format!("; {}", known(near)),
     }
+}
+
+/// "the store has 1, 2 and 3", for whoever named another.
+#[must_use]
+pub fn known(near: &[Version]) -> String {
+    format!("the store has {}", words::list(near, 5))
 }
 
 /// All versions of the store, in no order that matters. Cheap: no manifest is read.

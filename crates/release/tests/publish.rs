@@ -226,7 +226,7 @@ fn an_unknown_version_names_the_near_ones() {
         assert!(text.contains("nothing is published yet"), "{text}");
         publish(&store, &packed(&source, "2026.11")).await.unwrap();
         let text = catalog::find(&store, &version("2026.1")).await.unwrap_err().to_string();
-        assert_eq!(text, "there is no version 2026.1 in the store; there is 2026.11");
+        assert_eq!(text, "there is no version 2026.1 in the store; the store has 2026.11");
     });
 }
 

@@ -1,5 +1,6 @@
 //! What travels in the API's bodies, beside the documents of `everup_core`.
 
+use everup_core::deployment::State;
 use everup_core::head::Current;
 use everup_core::ids::{DeploymentId, Environment, InstanceId, MigrationId, Term, Version};
 use everup_core::policy::Policy;
@@ -139,7 +140,7 @@ pub struct Fault {
     pub current: Option<Box<Current>>,
     /// For `busy`: where it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub phase: Option<String>,
+    pub phase: Option<State>,
     /// For `clock`: how far the request's creation lies ahead of the clock here; negative: behind it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub differs_ms: Option<i64>,

@@ -4,6 +4,7 @@
 mod common;
 
 use common::{Agent, DEADLINE, NOW, Options, instance, raw, release};
+use everup_core::deployment::State;
 use everup_core::head::{Current, Request};
 use everup_core::ids::DeploymentId;
 use everup_core::policy::{Policy, Strategy};
@@ -78,12 +79,12 @@ async fn a_second_deployment_is_told_who_runs_the_first() {
             idempotency: None,
         },
     });
-    let busy = Refused::Busy { current: current.clone(), phase: "rolling".into() };
+    let busy = Refused::Busy { current: current.clone(), phase: State::Rolling };
     let refuse: common::Answers = Arc::new(move || Some(busy.clone()));
     let agent = Agent::start_with("i1", Options { refuse, ..Options::default() });
     let fault = refused(agent.client().deploy(&deploy("2")).await.unwrap_err());
     assert_eq!(fault.error, "busy");
-    assert_eq!((fault.current, fault.phase.as_deref()), (Some(current), Some("rolling")));
+    assert_eq!((fault.current, fault.phase), (Some(current), Some(State::Rolling)));
 }
 
 #[tokio::test]

@@ -5,8 +5,9 @@ use crate::context::{Context, block_on};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::follow::{Ended, Follower};
+use crate::output::table::{shorten, wrap};
 use crate::output::{Out, paint};
-use crate::progress::{document, receipt};
+use crate::progress::{document, frame, receipt};
 use crate::reach::{self, Reach};
 use everup_core::deployment::State;
 use everup_core::ids::{DeploymentId, Version};
@@ -36,7 +37,7 @@ pub struct Args {
     #[arg(long, value_name = "YES", num_args = 0..=1, default_missing_value = "true")]
     pub overlap: Option<bool>,
     /// So many instances may fail before the deployment goes back
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = super::scale::number)]
     pub max_failures: Option<u32>,
     /// A name for this request: sent twice, it is one deployment
     #[arg(long, value_name = "NAME")]
@@ -125,7 +126,7 @@ pub(super) fn key() -> Option<String> {
 /// What is known of the release; the near ones are named if there is none.
 async fn line(reach: &Reach, version: &Version) -> Result<VersionLine, Failure> {
     let wanted = format!("release {version} could not be deployed");
-    let lines = reach.ask(&wanted, async |agent: &Client| agent.versions().await).await?;
+    let lines = reach.look(&wanted, async |agent: &Client| agent.versions().await).await?;
     if let Some(line) = lines.iter().find(|line| line.release.version == *version) {
         return Ok(line.clone());
     }
@@ -134,7 +135,7 @@ async fn line(reach: &Reach, version: &Version) -> Result<VersionLine, Failure> 
     let failure = Failure::input(wanted, format!("there is no release {version} in the store"));
     Err(match near.is_empty() {
         true => failure.hint("nothing is published yet: `everup publish DIR --version 1`"),
-        false => failure.hint(format!("there is {}", everup_core::words::list(&near, 5))),
+        false => failure.hint(everup_release::catalog::known(&near)),
     })
 }
 
@@ -165,7 +166,7 @@ async fn policy(
 async fn migrates(line: &VersionLine, reach: &Reach) -> Result<bool, Failure> {
     let Some(id) = &line.migration else { return Ok(false) };
     let wanted = "the applied migrations could not be read";
-    let status = reach.ask(wanted, async |agent: &Client| agent.status(None).await).await?;
+    let status = reach.look(wanted, async |agent: &Client| agent.status(None).await).await?;
     Ok(status.head.is_none_or(|head| !head.applied.contains_key(id)))
 }
 
@@ -217,7 +218,7 @@ async fn finished(reach: &Reach, id: &DeploymentId, status: Status) -> Result<Re
     // A receipt that does not come is said in the last lines.
     let _ = timeout(RECEIPT, follower.until(written)).await;
     let wanted = "the end of the deployment could not be read";
-    reach.ask(wanted, async |agent: &Client| agent.deployment(Some(id)).await).await
+    reach.look(wanted, async |agent: &Client| agent.deployment(Some(id)).await).await
 }
 
 /// The last words, and what the process says.
@@ -227,8 +228,11 @@ fn end(record: &Record, context: &Context) -> Exit {
         context.out.event(&serde_json::json!({ "event": "ended", "deployment": document::of(record) }));
         return exit;
     }
-    let mut lines = vec![format!("{}: {}", crate::progress::frame::state(record.state), record.because)];
-    lines.extend(problems(record));
+    let page = context.out.page;
+    let mut lines = wrap(&format!("{}: {}", record.state, record.because), "", page);
+    let word = record.state.to_string();
+    lines[0] = lines[0].replacen(&word, &frame::state(record.state), 1);
+    lines.extend(problems(record, page));
     if exit == Exit::NeedsOperator {
         lines.push(
             "look at the database, then: everup resume --migration=applied|not-applied|run-again".to_owned(),
@@ -240,14 +244,17 @@ fn end(record: &Record, context: &Context) -> Exit {
     exit
 }
 
+/// Columns of an app's line that are shown.
+const LONGEST: usize = 200;
+
 /// Whoever is not where it should be, with the last lines of its log.
-fn problems(record: &Record) -> Vec<String> {
+fn problems(record: &Record, page: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for (id, entry) in &record.instances {
         if let Some(problem) = &entry.problem {
-            lines.push(format!("{id}: {problem}"));
+            lines.extend(wrap(&format!("{id}: {problem}"), "", page));
             let log = problem.log.iter().rev().take(10).rev();
-            lines.extend(log.map(|line| format!("  | {}", crate::output::table::shorten(line, 200))));
+            lines.extend(log.map(|line| format!("  | {}", shorten(line, page.min(LONGEST)))));
         }
     }
     lines

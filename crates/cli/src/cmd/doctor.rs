@@ -105,7 +105,7 @@ fn address(settings: &Settings) -> Result<String, String> {
 
 fn status(settings: &Settings) -> Result<Status, Failure> {
     let reach = Reach::new(settings)?;
-    block_on(reach.ask("the fleet could not be asked", async |agent: &Client| whole(agent).await))
+    block_on(reach.look("the fleet could not be asked", async |agent: &Client| whole(agent, |_| {}).await))
 }
 
 fn fleet(status: &Status) -> Result<String, String> {

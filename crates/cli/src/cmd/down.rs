@@ -52,7 +52,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
 fn what_runs(settings: &Settings) -> Option<String> {
     let reach = Reach::new(settings).ok()?;
     let asked = async {
-        let status = reach.ask(WANTED, async |agent: &Client| agent.status(None).await);
+        let status = reach.look(WANTED, async |agent: &Client| agent.status(None).await);
         Ok(timeout(LOOK, status).await)
     };
     let record = block_on(asked).ok()?.ok()?.ok()?.record.filter(|record| !record.state.is_final())?;

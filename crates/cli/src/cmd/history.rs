@@ -35,12 +35,12 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     match &args.deployment {
         Some(id) => {
             let call = async |agent: &Client| agent.deployment(Some(id)).await;
-            let record = block_on(reach.ask(wanted, call))?;
+            let record = block_on(reach.look(wanted, call))?;
             context.out.either(&document::of(&record), || story(&record));
         }
         None => {
             let call = async |agent: &Client| agent.deployments().await;
-            let mut records = block_on(reach.ask(wanted, call))?;
+            let mut records = block_on(reach.look(wanted, call))?;
             records.truncate(args.last);
             let documents: Vec<Value> = records.iter().map(document::of).collect();
             context.out.either(&documents, || table(&records).text(context.out.page));

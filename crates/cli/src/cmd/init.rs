@@ -62,9 +62,11 @@ fn next(guess: &Guess, folder: &Path, here: &Path) -> String {
         None => "what this is was not recognised: say in [app] how it is started".to_owned(),
     };
     let enter = if folder == here { String::new() } else { format!("cd {} && ", folder.display()) };
+    let build = guess.build.as_ref().map_or_else(String::new, |build| format!("`{build}`, "));
     format!(
         "{what}\nnext: `{enter}everup up`, and in another terminal \
-         `everup publish . --version 1` and `everup deploy 1`"
+         {build}`everup publish {} --version 1` and `everup deploy 1`",
+        guess.publish
     )
 }
 
@@ -75,7 +77,8 @@ pub fn text(folder: &Path, guess: &Guess) -> String {
     let Guess { command, because, health, .. } = guess;
     let command = toml::Value::String(command.clone());
     format!(
-        "# How {name} is run and deployed. Every key: docs/guide/everup-toml.md
+        "# How {name} is run and deployed. `everup doctor` looks for mistakes; docs/guide/everup-toml.md in everup's sources
+# has every key.
 
 application = \"{name}\"
 environment = \"production\"

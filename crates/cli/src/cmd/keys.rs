@@ -28,8 +28,15 @@ pub enum What {
 }
 
 #[derive(Serialize)]
-struct Shown {
-    keys: Vec<String>,
+struct Shown<'k> {
+    keys: Vec<ShownKey<'k>>,
+}
+
+#[derive(Serialize)]
+struct ShownKey<'k> {
+    id: &'k str,
+    /// Every key verifies; only the first signs.
+    signs: bool,
 }
 
 #[derive(Serialize)]
@@ -54,13 +61,15 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         let failed = |error| Failure::new(Exit::Internal, "the key could not be changed", error);
         rotate(&path, &ring.keys()).map_err(failed)?;
     }
-    let keys: Vec<String> = ring.keys().iter().map(|key| key.id.clone()).collect();
+    let ring = ring.keys();
+    let keys = ring.iter().enumerate().map(|(place, key)| ShownKey { id: &key.id, signs: place == 0 });
+    let shown = Shown { keys: keys.collect() };
+    let role = |key: &ShownKey<'_>| if key.signs { "signs, and verifies" } else { "verifies" };
     let text = || {
-        let role = ["signs, and verifies", "verifies"];
-        let lines = keys.iter().zip(role).map(|(id, role)| format!("{id}  {role}"));
+        let lines = shown.keys.iter().map(|key| format!("{}  {}", key.id, role(key)));
         lines.collect::<Vec<_>>().join("\n")
     };
-    context.out.either(&Shown { keys: keys.clone() }, text);
+    context.out.either(&shown, text);
     Ok(Exit::Done)
 }
 

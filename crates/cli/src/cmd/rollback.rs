@@ -29,8 +29,8 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let settings = context.settings()?;
     let reach = Reach::new(&settings)?;
     block_on(async {
-        let status = reach.ask(WANTED, async |agent: &Client| agent.status(None).await).await?;
-        let records = reach.ask(WANTED, async |agent: &Client| agent.deployments().await).await?;
+        let status = reach.look(WANTED, async |agent: &Client| agent.status(None).await).await?;
+        let records = reach.look(WANTED, async |agent: &Client| agent.deployments().await).await?;
         let head = status.head.ok_or_else(|| Failure::input(WANTED, "nothing was ever deployed here"))?;
         let to = target(&head, &records)?;
         context.out.say(format!("going back to release {to}"));

@@ -11,7 +11,13 @@ use serde::Serialize;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// How many
+    #[arg(value_parser = number)]
     pub instances: u32,
+}
+
+/// A number of instances.
+pub(super) fn number(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| "expected a number of instances, as in 6".to_owned())
 }
 
 #[derive(Serialize)]

@@ -8,6 +8,7 @@ use crate::progress::{frame, receipt};
 use crate::reach::Reach;
 use everup_release::publish::now;
 use everup_web::client::Client;
+use std::cell::Cell;
 
 /// Arguments of `everup status`.
 #[derive(Debug, clap::Args)]
@@ -26,8 +27,15 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     if args.watch {
         return block_on(watch(&reach, context));
     }
-    let call = async |agent: &Client| whole(agent).await;
-    let status = block_on(reach.ask("the fleet's status could not be read", call))?;
+    // More than one agent may be asked; one word about it is enough.
+    let told = Cell::new(context.out.json);
+    let tell = |words: &str| {
+        if !told.replace(true) {
+            context.out.say(words);
+        }
+    };
+    let call = async |agent: &Client| whole(agent, tell).await;
+    let status = block_on(reach.look("the fleet's status could not be read", call))?;
     let text = || {
         let mut lines = frame::lines(&status, now(), context.out.page);
         if let Some(record) = status.record.as_ref().filter(|record| record.state.is_final()) {

@@ -24,7 +24,7 @@ pub fn run(_args: &Args, context: &Context) -> Result<Exit, Failure> {
     let settings = context.settings()?;
     let asked = Reach::new(&settings).and_then(|reach| {
         let call = async |agent: &Client| agent.versions().await;
-        block_on(reach.ask("the releases could not be listed", call))
+        block_on(reach.look("the releases could not be listed", call))
     });
     let lines = match asked {
         Ok(lines) => lines,

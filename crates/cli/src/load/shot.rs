@@ -83,7 +83,13 @@ async fn answer(street: &Street, kind: Kind, id: &str) -> Result<End, String> {
     let body = body.to_bytes();
     if status != StatusCode::OK {
         let text = String::from_utf8_lossy(&body);
-        return Err(format!("{status}: {}", text.lines().next().unwrap_or_default()));
+        let line = text.lines().next().unwrap_or_default();
+        // Our own answers begin with it.
+        return Err(if line.starts_with(status.as_str()) {
+            line.to_owned()
+        } else {
+            format!("{status}: {line}")
+        });
     }
     judge(kind, &body)
 }

@@ -3,6 +3,7 @@
 //! so nothing may depend on them to be understood.
 
 pub mod paint;
+pub mod place;
 pub mod table;
 
 use crate::args::{Colour, Global};
@@ -18,8 +19,6 @@ pub struct Out {
     pub json: bool,
     /// Somebody watches: progress may be drawn in place.
     pub terminal: bool,
-    /// Columns that a line may have where somebody watches.
-    pub width: usize,
     /// Columns that a line of data may have: none is cut that goes to a file or to another program.
     pub page: usize,
     /// Talk is data as well: it goes to stdout.
@@ -30,13 +29,14 @@ pub struct Out {
 
 /// The width where nobody can say.
 const NARROW: usize = 80;
+/// The height where nobody can say.
+const LOW: usize = 24;
 /// The width of what nobody looks at.
 const ENDLESS: usize = 10_000;
 
 impl Out {
     /// Says nothing.
-    pub const QUIET: Self =
-        Self { json: false, terminal: false, width: NARROW, page: NARROW, aloud: false, quiet: true };
+    pub const QUIET: Self = Self { json: false, terminal: false, page: NARROW, aloud: false, quiet: true };
 
     /// As the global arguments, the environment and the terminal say.
     #[must_use]
@@ -50,7 +50,6 @@ impl Out {
         Self {
             json: global.json,
             terminal: io::stderr().is_terminal() && !global.json,
-            width: width(),
             page: if io::stdout().is_terminal() || asked().is_some() { width() } else { ENDLESS },
             aloud: false,
             quiet: false,
@@ -154,10 +153,17 @@ pub fn coloured() -> bool {
     anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never
 }
 
-/// The terminal's width, or COLUMNS, or 80.
-fn width() -> usize {
+/// COLUMNS, or the terminal's width as it is now, or 80.
+#[must_use]
+pub fn width() -> usize {
     let terminal = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
     asked().or_else(terminal).filter(|w| *w >= 20).unwrap_or(NARROW)
+}
+
+/// The terminal's lines as they are now, or 24.
+#[must_use]
+pub fn height() -> usize {
+    terminal_size::terminal_size().map_or(LOW, |(_, height)| usize::from(height.0))
 }
 
 fn asked() -> Option<usize> {

@@ -129,6 +129,24 @@ pub fn shorten(text: &str, width: usize) -> String {
     clean.take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
+/// `text` in lines of `width`, broken at spaces where there are any; what follows the first line stands two columns further in.
+#[must_use]
+pub fn wrap(text: &str, indent: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![indent.to_owned()];
+    for word in text.split_whitespace() {
+        let line = lines.last_mut().expect("there is always one");
+        if line.len() == indent.len() {
+            line.push_str(&shorten(word, width.saturating_sub(indent.len())));
+        } else if line.chars().count() + 1 + word.chars().count() <= width {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(format!("{indent}  {}", shorten(word, width.saturating_sub(indent.len() + 2))));
+        }
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

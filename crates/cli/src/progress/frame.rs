@@ -1,7 +1,7 @@
 //! One status as lines for a terminal: a header, the deployment and what it waits for, a line for each instance.
 
 use crate::output::paint;
-use crate::output::table::{Cell, Table, shorten};
+use crate::output::table::{Cell, Table, shorten, wrap};
 use everup_core::deployment::State;
 use everup_core::instance::Phase;
 use everup_core::record::Record;
@@ -99,23 +99,6 @@ fn problems(all: &[Line], width: usize) -> Vec<String> {
     let cut = |reason: &String| !reason.is_empty() && !table.contains(reason);
     let told = all.iter().filter(|line| line.problem.is_some() && cut(&reason(line))).take(MOST_PROBLEMS);
     told.flat_map(|line| wrap(&format!("{}: {}", line.id, reason(line)), "", width)).collect()
-}
-
-/// At spaces, where there are any; what follows the first line stands two columns further in.
-fn wrap(text: &str, indent: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![indent.to_owned()];
-    for word in text.split_whitespace() {
-        let line = lines.last_mut().expect("there is always one");
-        if line.len() == indent.len() {
-            line.push_str(&shorten(word, width.saturating_sub(indent.len())));
-        } else if line.chars().count() + 1 + word.chars().count() <= width {
-            line.push(' ');
-            line.push_str(word);
-        } else {
-            lines.push(format!("{indent}  {}", shorten(word, width.saturating_sub(indent.len() + 2))));
-        }
-    }
-    lines
 }
 
 fn reason(line: &Line) -> String {

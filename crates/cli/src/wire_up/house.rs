@@ -15,6 +15,9 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::process::Command;
 
+/// The app has ended, so nobody waits for it: this is for answers on their way.
+const LAST_ANSWERS: Millis = Millis(1_000);
+
 /// The fleet of `settings`, by this program.
 #[derive(Debug, Clone)]
 pub struct Ourselves {
@@ -60,6 +63,9 @@ impl House for Ourselves {
         async move {
             ours.leave(&id).await;
             ours.stop(&id, &seat, at_once).await;
+            if seat.proxy.is_some() {
+                ours.close(&id, at_once).await;
+            }
         }
     }
 }
@@ -70,6 +76,14 @@ impl Ourselves {
         let removed = Client::new(self.places.balancer().control).remove_slot(id).await;
         if let Err(error) = removed {
             tracing::warn!("the slot of {id} stays in the balancer: {error}");
+        }
+    }
+
+    /// Has its own proxy end, which sends back whoever waits there.
+    async fn close(&self, id: &InstanceId, at_once: bool) {
+        let within = if at_once { Millis::ZERO } else { LAST_ANSWERS };
+        if let Err(error) = everup_proxy::close(&self.places.proxy(id), within).await {
+            tracing::warn!("the proxy of {id} does not end by itself: {error}");
         }
     }
 

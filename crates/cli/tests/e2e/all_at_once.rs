@@ -14,26 +14,17 @@ fn runs(fleet: &Fleet) -> usize {
     fs::read_to_string(fleet.path().join("ran")).unwrap_or_default().lines().count()
 }
 
-fn three_seconds(setup: &Setup) {
-    let fleet = Shop::serving(setup, &Program::python(), &migration(3));
+#[test]
+fn a_migration_of_three_seconds() {
+    let fleet = Shop::serving(&Setup::default(), &Program::python(), &migration(3));
     let users = fleet.users();
     let ended = fleet.deploy(&["2"]).succeeded();
     let tally = users.all_served();
-    fleet.all_serve(setup.instances as usize, "2");
+    fleet.all_serve(4, "2");
     assert_eq!(runs(&fleet), 1);
     assert!(ended.document["held"]["count"].as_u64().unwrap() > 0, "{:#}", ended.document);
     assert!(tally.kinds["GET"].longest_ms >= 2_500, "nobody waited: {tally:?}");
     assert_eq!(ended.document["strategy"], "all-at-once");
-}
-
-#[test]
-fn a_migration_of_three_seconds() {
-    three_seconds(&Setup::default());
-}
-
-#[test]
-fn a_migration_of_three_seconds_behind_proxies() {
-    three_seconds(&Setup { gate: "proxy", ..Setup::default() });
 }
 
 #[test]

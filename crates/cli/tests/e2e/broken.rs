@@ -63,11 +63,6 @@ fn never_healthy_beside_the_old_one() {
     goes_back(&setup, &with(Flaw::NeverHealthy), &["/healthz", "503"]);
 }
 
-#[test]
-fn never_healthy_behind_proxies() {
-    goes_back(&Setup { gate: "proxy", ..checked() }, &with(Flaw::NeverHealthy), &["/healthz", "503"]);
-}
-
 /// It does not hear TERM either: it is killed, and the old release comes back.
 #[test]
 fn never_healthy_and_hangs_on_stop() {
@@ -128,15 +123,6 @@ fn the_old_process_answers_for_the_new_one() {
     let setup = Setup { deploy: "start = \"3s\"", ..Setup::default() };
     let liar = Program::app().command("exec sleep 600");
     goes_back(&setup, &liar, &["port"]);
-}
-
-/// C21: who comes after a rollback takes the release that works.
-#[test]
-fn newcomers_after_a_rollback_take_the_old_release() {
-    let fleet = Shop::serving(&checked(), &Program::app(), &with(Flaw::ExitsAtOnce));
-    fleet.deploy(&["2"]).rolled_back();
-    fleet.everup(&["scale", "6"]).done();
-    fleet.all_serve(6, "1");
 }
 
 #[test]

@@ -23,9 +23,10 @@ fn other(fleet: &Fleet) -> InstanceId {
     fleet.seats().into_keys().rev().find(|id| Some(id) != coordinator.as_ref()).unwrap()
 }
 
-#[track_caller]
-fn an_app_is_replaced(gate: &'static str) {
-    let fleet = fleet(&Setup { gate, ..Setup::default() });
+/// With a proxy of its own, that says what it sent to nobody, and the balancer asks another instance.
+#[test]
+fn an_app_in_quiet_times_is_replaced() {
+    let fleet = fleet(&Setup::default());
     let users = fleet.users();
     let victim = other(&fleet);
     let before = fleet.apps()[&victim];
@@ -33,17 +34,6 @@ fn an_app_is_replaced(gate: &'static str) {
     until("another app", || (*fleet.apps().get(&victim)? != before).then_some(()));
     fleet.all_serve(4, "1");
     users.served_but(INSIDE);
-}
-
-#[test]
-fn an_app_in_quiet_times_is_replaced() {
-    an_app_is_replaced("slot");
-}
-
-/// Its own proxy says what it sent to nobody, and the balancer asks another instance.
-#[test]
-fn an_app_behind_a_proxy_in_quiet_times() {
-    an_app_is_replaced("proxy");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "these are tests, and their helpers")]
 
 mod harness;
+mod life;
 // A proxy that loses answers: the same as before the store's own tests.
 #[path = "../../../cloud/tests/faulty/mod.rs"]
 mod faulty;
@@ -16,11 +17,14 @@ mod clocks;
 mod deaths;
 mod impostors;
 mod input;
+mod newcomers;
 mod operators;
 mod outage;
 mod programs;
+mod refusals;
 mod rolling;
 mod scaling;
 mod signatures;
 mod steps;
 mod stores;
+mod terminal;

@@ -30,10 +30,10 @@ fn all_are_ill(fleet: &Fleet) {
     });
 }
 
-#[track_caller]
-fn in_quiet_times(gate: &'static str) {
+#[test]
+fn in_quiet_times_nobody_is_touched() {
     // An agent that begins gives an ill app the time of a start before it says so.
-    let fleet = fleet(&Setup { gate, deploy: "start = \"4s\"", ..Setup::default() });
+    let fleet = fleet(&Setup { deploy: "start = \"4s\"", ..Setup::default() });
     let users = fleet.users();
     let (apps, seats) = (fleet.apps(), fleet.seats());
     the_database_goes(&fleet);
@@ -54,16 +54,6 @@ fn in_quiet_times(gate: &'static str) {
     assert_eq!(fleet.apps(), apps);
     assert!(fleet.seats().keys().eq(seats.keys()), "an instance was replaced");
     users.all_served();
-}
-
-#[test]
-fn in_quiet_times_nobody_is_touched() {
-    in_quiet_times("slot");
-}
-
-#[test]
-fn in_quiet_times_nobody_is_touched_behind_proxies() {
-    in_quiet_times("proxy");
 }
 
 /// The roll waits and says for what, and goes on by itself.

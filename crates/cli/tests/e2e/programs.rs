@@ -1,10 +1,10 @@
-//! Programs that nobody here wrote, both ways through each kind of gate.
+//! Programs that nobody here wrote, in both ways.
 
 use crate::harness::{Program, Setup, Shop};
 
 #[track_caller]
-fn moves(program: &Program, gate: &'static str, strategy: &str) {
-    let setup = Setup { instances: 3, gate, ..Setup::default() };
+fn moves(program: &Program, strategy: &str) {
+    let setup = Setup { instances: 3, ..Setup::default() };
     let fleet = Shop::serving(&setup, program, program);
     let users = fleet.users();
     fleet.deploy(&["2", "--strategy", strategy]).succeeded();
@@ -15,25 +15,20 @@ fn moves(program: &Program, gate: &'static str, strategy: &str) {
 
 #[test]
 fn nginx_rolls() {
-    moves(&Program::nginx(), "slot", "rolling");
-}
-
-#[test]
-fn nginx_rolls_behind_proxies() {
-    moves(&Program::nginx(), "proxy", "rolling");
+    moves(&Program::nginx(), "rolling");
 }
 
 #[test]
 fn nginx_moves_all_at_once() {
-    moves(&Program::nginx(), "slot", "all-at-once");
+    moves(&Program::nginx(), "all-at-once");
 }
 
 #[test]
 fn node_rolls() {
-    moves(&Program::node(), "slot", "rolling");
+    moves(&Program::node(), "rolling");
 }
 
 #[test]
 fn node_moves_all_at_once() {
-    moves(&Program::node(), "proxy", "all-at-once");
+    moves(&Program::node(), "all-at-once");
 }

@@ -1,4 +1,4 @@
-//! Rolling deployments: every size, by number and by percentage, with and without overlap, through one hop and two.
+//! Rolling deployments: every size, by number and by percentage, with and without overlap.
 
 use crate::harness::{Program, Setup, Shop};
 
@@ -19,11 +19,6 @@ fn rolls(setup: &Setup) {
 #[test]
 fn four_one_at_a_time() {
     rolls(&Setup::default());
-}
-
-#[test]
-fn four_one_at_a_time_each_behind_a_proxy_of_its_own() {
-    rolls(&Setup { gate: "proxy", ..Setup::default() });
 }
 
 #[test]
@@ -52,8 +47,8 @@ fn eight_by_three() {
 }
 
 #[test]
-fn four_with_overlap_behind_proxies() {
-    rolls(&Setup { gate: "proxy", deploy: "overlap = true", ..Setup::default() });
+fn four_with_overlap() {
+    rolls(&Setup { deploy: "overlap = true", ..Setup::default() });
 }
 
 #[test]

@@ -34,8 +34,8 @@ impl Planner<'_> {
 
     /// Waits until every gate holds and every app is idle.
     pub(super) fn hold(&mut self) {
-        if self.next.aborting {
-            return self.go_back("an operator asked for its end");
+        if let Some(by) = self.next.aborted_by.clone() {
+            return self.go_back(format!("{by} asked for its end"));
         }
         if let Some((id, why)) = self.lost_hold() {
             return self.go_back(format!("the hold of {id} ended: {why}"));
@@ -111,8 +111,8 @@ impl Planner<'_> {
 
     /// Seals everyone; whoever is announced and not gone has to be among them.
     pub(super) fn seal(&mut self) {
-        if self.next.aborting {
-            return self.go_back("an operator asked for its end");
+        if let Some(by) = self.next.aborted_by.clone() {
+            return self.go_back(format!("{by} asked for its end"));
         }
         if let Some((id, why)) = self.lost_hold() {
             return self.go_back(format!("{id} did not seal: {why}"));

@@ -176,11 +176,8 @@ impl<'a> Planner<'a> {
         let from = self.next.state;
         debug_assert!(from.may_become(state), "{from} may not become {state}");
         let because = because.into();
-        if let Some(last) = self.next.phases.last_mut() {
-            last.lasted = Some(self.facts.in_state);
-        }
         self.tell(format!("{state}: {because}"));
-        self.next.phases.push(PhaseEntry { state, at: self.facts.wall, lasted: None });
+        self.next.phases.push(PhaseEntry { state, at: self.facts.wall });
         self.next.state = state;
         self.next.because = because;
         self.next.stuck_since = None;
@@ -227,8 +224,8 @@ impl<'a> Planner<'a> {
             match (word.what, self.next.state) {
                 (Say::Pause, State::Rolling) => self.enter(State::Paused, format!("{by} paused it")),
                 (Say::Resume, State::Paused) => self.enter(State::Rolling, format!("{by} resumed it")),
-                (Say::Abort, state) if may_abort(state) => {
-                    self.next.aborting = true;
+                (Say::Abort, state) if state.may_abort() => {
+                    self.next.aborted_by = Some(by.clone());
                     self.tell(format!("{by} asked for its end"));
                 }
                 (say, State::NeedsOperator) => self.answer(say, by),
@@ -238,7 +235,7 @@ impl<'a> Planner<'a> {
     }
 
     fn begin(&mut self) {
-        if self.next.aborting {
+        if self.next.aborted_by.is_some() {
             return self.enter(State::Aborted, "ended before anything was touched");
         }
         let present = self.present();
@@ -288,12 +285,4 @@ impl<'a> Planner<'a> {
         entry.steady = false;
         entry.problem = Some(problem);
     }
-}
-
-/// Whether an abort is legal: until a migration is granted.
-const fn may_abort(state: State) -> bool {
-    matches!(
-        state,
-        State::Pending | State::Staging | State::Rolling | State::Paused | State::Holding | State::Sealing
-    )
 }

@@ -14,8 +14,8 @@ impl Planner<'_> {
     pub(super) fn roll(&mut self) {
         self.prove();
         self.take_back_what_is_needed();
-        if self.next.aborting {
-            return self.go_back("an operator asked for its end");
+        if let Some(by) = self.next.aborted_by.clone() {
+            return self.go_back(format!("{by} asked for its end"));
         }
         if self.late() {
             return self.go_back(format!("it took longer than its bound of {}", self.next.policy.bound));
@@ -38,8 +38,8 @@ impl Planner<'_> {
 
     /// Nothing new is granted; what was granted is carried out.
     pub(super) fn stay_paused(&mut self) {
-        if self.next.aborting {
-            return self.go_back("an operator asked for its end");
+        if let Some(by) = self.next.aborted_by.clone() {
+            return self.go_back(format!("{by} asked for its end"));
         }
         self.prove();
         self.take_back_what_is_needed();
@@ -177,9 +177,9 @@ impl Planner<'_> {
         let (who, why) = (words::list(ill.iter(), 3), self.why(&ill));
         let since = *self.next.stuck_since.get_or_insert(self.facts.elapsed);
         if self.facts.elapsed.0.saturating_sub(since.0) > self.patience().0 {
-            self.enter(State::Failed, format!("{who} was ill before and is ill on {}: {why}", self.next.to));
+            self.enter(State::Failed, format!("ill before, and ill on {}: {who}: {why}", self.next.to));
         } else {
-            self.wait(WaitingOn::Everybody(format!("{who} was ill before and is still ill: {why}")));
+            self.wait(WaitingOn::Everybody(format!("ill before, and still ill: {who}: {why}")));
         }
     }
 
@@ -310,7 +310,7 @@ impl Planner<'_> {
         if !not_back.is_empty() {
             let (who, why) = (words::list(not_back.iter(), 5), self.why(not_back));
             self.enter(State::Failed, format!("{because}; {who} did not come back: {why}"));
-        } else if self.next.aborting {
+        } else if self.next.aborted_by.is_some() {
             self.enter(State::Aborted, because);
         } else {
             self.enter(State::RolledBack, because);

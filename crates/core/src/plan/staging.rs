@@ -12,7 +12,7 @@ use crate::words;
 impl Planner<'_> {
     /// Every instance makes the release ready while it serves.
     pub(super) fn stage(&mut self) {
-        if self.next.aborting {
+        if self.next.aborted_by.is_some() {
             return self.enter(State::Aborted, "ended before anything was touched");
         }
         self.order_staging();

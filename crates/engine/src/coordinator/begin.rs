@@ -63,7 +63,7 @@ impl<S: Seams, B: Board> Agent<'_, S, B> {
         let Some(current) = head.current.clone() else { return Ok(()) };
         let key = record_key(&self.who.environment, &current.id);
         let record = read::<Record>(self.seams, &key).await.ok().flatten();
-        let phase = record.map_or_else(|| "pending".to_owned(), |record| record.value.state.to_string());
+        let phase = record.map_or(State::Pending, |record| record.value.state);
         Err(Refused::Busy { current: Box::new(current), phase })
     }
 
@@ -149,10 +149,8 @@ impl<S: Seams, B: Board> Agent<'_, S, B> {
         let record =
             read::<Record>(self.seams, &record_key(&self.who.environment, id)).await.map_err(away)?;
         let Some(state) = record.map(|record| record.value.state) else { return Ok(()) };
-        let late =
-            matches!(state, State::Migrating | State::NeedsOperator | State::Starting | State::RollingBack);
         let fits = match say {
-            Say::Abort => !late,
+            Say::Abort => state.may_abort(),
             Say::Pause => state == State::Rolling,
             Say::Resume => state == State::Paused,
             Say::MigrationApplied | Say::MigrationNotApplied | Say::MigrationRunAgain => {
@@ -170,6 +168,7 @@ impl<S: Seams, B: Board> Agent<'_, S, B> {
 const fn why_not(say: Say, state: State) -> &'static str {
     match (say, state) {
         (Say::Abort, State::RollingBack) => "it goes back already",
+        (Say::Abort, state) if state.is_final() => "it is over",
         (Say::Abort, _) => "after a migration was granted there is only forward",
         (Say::Pause, State::Paused) => "it is paused already; `everup resume` lets it go on",
         (Say::Pause, _) => "only a rolling deployment can be paused",

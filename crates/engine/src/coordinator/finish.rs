@@ -7,7 +7,7 @@ use crate::object::{Object, Swapped, swap};
 use everup_core::ids::Environment;
 use everup_core::plan::head_after;
 use everup_core::receipt::{Receipt, Sources, Window};
-use everup_core::record::{Record, record_key};
+use everup_core::record::{PhaseEntry, Record, record_key};
 use everup_core::release::Fetched;
 use everup_core::seams::{Clock, Etag, Got, Meter, Seams, Store, Wrote};
 use everup_core::time::Millis;
@@ -55,14 +55,17 @@ fn receipt(record: &Record, window: Window, sources: Sources) -> Receipt {
         p99_ms: gates.p99_ms,
         lowest_in_service: record.lowest_in_service,
         duration_ms: window.to.since(window.from).0,
-        phases: record
-            .phases
-            .iter()
-            .filter_map(|phase| Some((phase.state.to_string(), phase.lasted?)))
-            .collect(),
+        phases: phases(&record.phases),
         bytes: record.instances.values().filter_map(|entry| entry.fetched).reduce(Fetched::with),
         sources,
     }
+}
+
+/// Each state until the next one was entered: also what passed while nobody coordinated is somebody's wait. The last
+/// one is the end.
+fn phases(entered: &[PhaseEntry]) -> Vec<(String, Millis)> {
+    let pairs = entered.iter().zip(entered.iter().skip(1));
+    pairs.map(|(phase, next)| (phase.state.to_string(), next.at.since(phase.at))).collect()
 }
 
 /// `version.properties` is a mirror for people and for older tools, never an input. It is written conditionally like
@@ -94,4 +97,20 @@ async fn replace<S: Seams>(
     body: &[u8],
 ) -> Result<Wrote, everup_core::seams::StoreError> {
     seams.store().replace(key, etag, body.to_vec()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use everup_core::deployment::State;
+    use everup_core::time::Wall;
+
+    #[test]
+    fn phases_are_as_long_as_the_deployment() {
+        let entered =
+            [(State::Pending, 0), (State::Staging, 5), (State::Rolling, 25), (State::Succeeded, 9_025)];
+        let entered = entered.map(|(state, at)| PhaseEntry { state, at: Wall(at) });
+        let expected = [("pending", 5), ("staging", 20), ("rolling", 9_000)];
+        assert_eq!(phases(&entered), expected.map(|(state, ms)| (state.to_owned(), Millis(ms))));
+    }
 }

@@ -286,7 +286,7 @@ impl<'a, S: Seams, B: Board> Agent<'a, S, B> {
             return Ok(same);
         }
         let current = head.current.clone().ok_or(Refused::NothingRuns)?;
-        Err(Refused::Busy { current: Box::new(current), phase: leading.record.value.state.to_string() })
+        Err(Refused::Busy { current: Box::new(current), phase: leading.record.value.state })
     }
 
     fn show_end(&mut self, leading: &Leading<'a, S>) {

@@ -175,7 +175,8 @@ impl<'a, S: Seams, B: Board> Agent<'a, S, B> {
 
     /// What this agent knows while another one leads, or nobody does.
     fn show_idle(&mut self, idle: &Idle<'a, S>) {
-        self.show(idle.lease.head().cloned(), idle.observer.as_ref(), idle.lease.trouble());
+        let trouble = idle.lease.trouble(self.seams.clock().mono());
+        self.show(idle.lease.head().cloned(), idle.observer.as_ref(), trouble);
     }
 
     pub(crate) fn show(

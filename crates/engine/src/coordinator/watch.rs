@@ -54,8 +54,18 @@ impl Lease {
         self.head.as_ref().map(|head| &head.value)
     }
 
-    pub(super) fn trouble(&self) -> Option<String> {
-        self.trouble.clone()
+    /// Why what is known may be old: the store does not answer, or the coordinator is not heard of.
+    pub(super) fn trouble(&self, now: Mono) -> Option<String> {
+        self.trouble.clone().or_else(|| self.silence(now))
+    }
+
+    fn silence(&self, now: Mono) -> Option<String> {
+        let head = self.head().filter(|head| head.current.is_some())?;
+        let (holder, lease) = (&head.lease.as_ref()?.holder, lease_of(head));
+        let half = Millis(lease.0 / 2);
+        (self.beat.is_some() && now.since(self.since) >= half).then(|| {
+            format!("{holder}, which coordinates, was not heard of for {half}; after {lease} another agent goes on")
+        })
     }
 
     /// What was seen before one led oneself says nothing any more.

@@ -175,6 +175,11 @@ async fn carry_out(proxy: &Rc<Proxy>, command: Command) -> Answer {
             proxy.retire(within);
             value(())
         }
+        Command::Close { within } => {
+            gates.close();
+            proxy.retire(within);
+            value(())
+        }
     }
 }
 

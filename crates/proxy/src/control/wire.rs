@@ -66,6 +66,11 @@ pub(crate) enum Command {
     HandedOver {
         within: Millis,
     },
+    /// There is nothing behind it any more, and there will be no successor: send back whoever waits, finish within this
+    /// time, and end.
+    Close {
+        within: Millis,
+    },
 }
 
 impl Command {

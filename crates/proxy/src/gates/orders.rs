@@ -32,6 +32,13 @@ impl Gates {
         Some(named.key)
     }
 
+    /// Removes every slot: whoever waits, or comes yet, is told that there is none, and was sent to nobody.
+    pub(crate) fn close(self: &Rc<Self>) {
+        for id in self.each(|id, _, _| id.clone()) {
+            self.remove(&id);
+        }
+    }
+
     pub(crate) fn balance(self: &Rc<Self>, id: &InstanceId, on: bool) -> Result<(), NoSlot> {
         let key = self.key(id)?;
         self.machine.borrow_mut().balance(self.now(), key, on);

@@ -1,4 +1,5 @@
-//! The gates' counts: each request by its outcome, at the end of its answer, by the tenth of a second.
+//! The gates' counts: each request by its outcome, at the end of its answer, by the tenth of a second; and each wait, at
+//! its end.
 
 mod bucket;
 mod file;
@@ -243,6 +244,10 @@ mod tests {
         let mut held = Record::begin(&meter);
         held.waits();
         drop(held);
+        let mut passed = Record::begin(&meter);
+        passed.waits();
+        passed.passes();
+        std::mem::forget(passed);
         let source = meter.measure(window);
         let expected = Requests {
             total: 7,
@@ -253,7 +258,7 @@ mod tests {
             refused: 1,
         };
         assert_eq!(source.requests, expected);
-        assert_eq!(source.held.count, 1);
+        assert_eq!(source.held.count, 2, "one has passed, and is not answered yet");
         assert!(source.p99_ms.during.is_some() && source.missing.is_empty());
     }
 

@@ -27,10 +27,11 @@ pub(crate) struct Record {
     meter: Rc<Meter>,
     began: Instant,
     waiting: bool,
-    waited: Option<Duration>,
     late: bool,
     stream: bool,
     done: bool,
+    /// What its answer means, where a proxy of ours made it and not the app.
+    meaning: Option<Outcome>,
 }
 
 impl Record {
@@ -38,7 +39,7 @@ impl Record {
         let began = Instant::now();
         meter.begins(began);
         let meter = Rc::clone(meter);
-        Self { meter, began, waiting: false, waited: None, late: false, stream: false, done: false }
+        Self { meter, began, waiting: false, late: false, stream: false, done: false, meaning: None }
     }
 
     /// It came although the balancer had said that none would.
@@ -51,10 +52,16 @@ impl Record {
         self.waiting = true;
     }
 
-    /// It waits no more.
+    /// It waits no more. That is counted now and not with its answer: who was held in a deployment is on its receipt,
+    /// also when the answer comes after its end.
     pub(crate) fn passes(&mut self) {
+        self.passes_at(Instant::now());
+    }
+
+    fn passes_at(&mut self, now: Instant) {
         if std::mem::take(&mut self.waiting) {
-            self.waited = Some(self.began.elapsed());
+            let waited = now.saturating_duration_since(self.began);
+            self.meter.count(now, |bucket, _| bucket.waited(waited));
         }
     }
 
@@ -65,6 +72,11 @@ impl Record {
             let gap = self.gap(now);
             self.meter.count(now, |bucket, _| bucket.gap(gap));
         }
+    }
+
+    /// Its answer was made by a proxy of ours, and means this.
+    pub(crate) fn means(&mut self, meaning: Option<Outcome>) {
+        self.meaning = meaning;
     }
 
     /// When it came.
@@ -89,9 +101,10 @@ impl Record {
         if std::mem::replace(&mut self.done, true) {
             return;
         }
+        let outcome = self.meaning.filter(|_| outcome == Outcome::Answered).unwrap_or(outcome);
         let gap = if self.stream { Duration::ZERO } else { self.gap(now) };
         let left_while_held = outcome == Outcome::Left && self.waiting;
-        self.passes();
+        self.passes_at(now);
         let took = now.saturating_duration_since(self.began);
         let failed =
             matches!(outcome, Outcome::Refused | Outcome::Failed | Outcome::Unknown) || left_while_held;
@@ -104,9 +117,6 @@ impl Record {
             requests.ended_by_design += u64::from(outcome == Outcome::ByDesign);
             requests.left_while_held += u64::from(left_while_held);
             bucket.late += u64::from(self.late);
-            if let Some(waited) = self.waited {
-                bucket.waited(waited);
-            }
             if outcome == Outcome::Answered && !self.stream {
                 bucket.latency.record(took);
             }

@@ -3,7 +3,10 @@
 use crate::app::*;
 use crate::client::*;
 use crate::world::*;
+use everup_core::gate::{Hold, HoldLimits};
 use everup_core::ids::InstanceId;
+use everup_core::seams::Gate;
+use everup_core::time::Millis;
 use everup_proxy::Config;
 use everup_proxy::control::Behind;
 use http_body_util::BodyExt;
@@ -182,5 +185,47 @@ fn what_is_behind_a_slot_is_remembered() {
         for _ in 0..4 {
             assert_eq!(get(balancer.address, "/").await.text(), "lives 0");
         }
+    });
+}
+
+/// An instance goes while its proxy holds: whoever waits there is held, or answered, elsewhere.
+#[test]
+fn who_waits_at_a_proxy_that_is_closed_goes_to_another_instance() {
+    test(async {
+        let orders = Rc::default();
+        let goes = Instance::of(App::named("goes").await).await;
+        let stays = Instance::of(sizing("stays", &orders).await).await;
+        let gate = id("i");
+        goes.proxy.client.gate(gate.clone()).hold(&hold(1)).await.unwrap();
+        let balancer = balancing(&goes, &stays).await;
+        let from = now();
+        let first = balancer.client.slots(0, Millis::ZERO).await.unwrap().slots[0].id.clone();
+        let address = balancer.address;
+        let asked = tokio::task::spawn_local(async move { say(address, "POST", "/", "an order").await });
+        goes.proxy.until(&gate, |counts| counts.waiting == 1).await;
+        balancer.client.remove_slot(&first).await.unwrap();
+        goes.proxy.close(Millis(500)).await;
+        let reply = asked.await.unwrap().unwrap();
+        assert_eq!((reply.status.as_u16(), reply.text()), (200, "stays 8"));
+        assert_eq!(orders.get(), 1);
+        let measured = balancer.measure(from).await.requests;
+        assert_eq!((measured.total, measured.failed), (1, 0), "{measured:?}");
+    });
+}
+
+/// The balancer's counts are what users got, whoever said it.
+#[test]
+fn what_a_proxy_of_ours_refuses_has_failed() {
+    test(async {
+        let app = Instance::of(App::named("one").await).await;
+        let limits = HoldLimits { wait: Millis(30), ..HoldLimits::default() };
+        app.proxy.client.gate(id("i")).hold(&Hold { limits, ..hold(1) }).await.unwrap();
+        let balancer = Running::start(Config::default()).await;
+        let from = now();
+        add(&balancer, "i-1", &app).await;
+        let reply = get(balancer.address, "/").await;
+        assert_eq!((reply.status.as_u16(), reply.error()), (503, Some("waited-too-long")));
+        let measured = balancer.measure(from).await.requests;
+        assert_eq!((measured.total, measured.failed, measured.refused), (1, 1, 1), "{measured:?}");
     });
 }

@@ -68,6 +68,12 @@ impl Running {
         tokio::task::spawn_local(run(self.config.clone(), self.listener.try_clone().unwrap(), places))
     }
 
+    /// What keepers do with a proxy behind which there is nothing any more; its end.
+    pub(crate) async fn close(self, within: Millis) {
+        everup_proxy::close(&places(self.folder.path()), within).await.unwrap();
+        self.task.await.unwrap().unwrap();
+    }
+
     pub(crate) async fn counts(&self, id: &InstanceId) -> Counts {
         self.client.gate(id.clone()).counts().await.unwrap()
     }

@@ -42,7 +42,7 @@ pub(super) fn shared_failure(world: &World, event: &Event) -> Result<(), String>
     let record = world.objects.records.values().find(|record| record.id.as_str() == id);
     let good = record.is_some_and(|record| {
         world.releases.get(number(&record.to)).is_some_and(|release| release.conduct == Conduct::Good)
-            && !record.aborting
+            && record.aborted_by.is_none()
             && record.instances.iter().any(|(id, entry)| {
                 !entry.touched
                     && entry.progress != Progress::Gone

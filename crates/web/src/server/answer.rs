@@ -101,7 +101,11 @@ impl From<Refused> for No {
         let message = refused.to_string();
         match refused {
             Refused::Busy { current, phase } => {
-                let hint = "follow it with `everup status --watch`, or end it with `everup abort`";
+                let hint = if phase.may_abort() {
+                    "follow it with `everup status --watch`, or end it with `everup abort`"
+                } else {
+                    "follow it with `everup status --watch`"
+                };
                 let mut fault = Fault::new("busy", message).hint(hint);
                 (fault.current, fault.phase) = (Some(current), Some(phase));
                 Self::new(StatusCode::CONFLICT, fault)

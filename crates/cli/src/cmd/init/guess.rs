@@ -16,6 +16,10 @@ pub struct Guess {
     pub because: String,
     /// The lines of `[health]`.
     pub health: &'static str,
+    /// What is done before it is published, if anything.
+    pub build: Option<String>,
+    /// The folder that is published.
+    pub publish: &'static str,
 }
 
 const HTTP: &str = "path = \"/\"";
@@ -33,12 +37,15 @@ impl Guess {
             command: "./server --port \"$PORT\"".to_owned(),
             because: "A guess: say here how the app is started.".to_owned(),
             health: TCP,
+            build: None,
+            publish: ".",
         })
     }
 }
 
 fn found(what: &'static str, command: impl Into<String>, because: impl Into<String>) -> Option<Guess> {
-    Some(Guess { what: Some(what), command: command.into(), because: because.into(), health: HTTP })
+    let (command, because) = (command.into(), because.into());
+    Some(Guess { what: Some(what), command, because, health: HTTP, build: None, publish: "." })
 }
 
 fn has(folder: &Path, file: &str) -> bool {
@@ -125,16 +132,20 @@ fn jar(folder: &Path) -> Option<Guess> {
 fn cargo(folder: &Path) -> Option<Guess> {
     let manifest: toml::Table = read(folder, "Cargo.toml")?.parse().ok()?;
     let name = manifest.get("package")?.get("name")?.as_str()?;
-    let because = "Publish the folder that holds the built program, not this one: target/release has more.";
-    Some(Guess { health: TCP, ..found("a Rust program", format!("exec ./{name}"), because)? })
+    let build = format!("cargo build --release && mkdir -p app && cp target/release/{name} app/");
+    let because =
+        "Published is the folder app, which holds the built program and what it needs; not the sources.";
+    let guess = found("a Rust program", format!("exec ./{name}"), because)?;
+    Some(Guess { health: TCP, build: Some(build), publish: "app", ..guess })
 }
 
 fn go(folder: &Path) -> Option<Guess> {
     let text = read(folder, "go.mod")?;
     let module = text.lines().find_map(|line| line.strip_prefix("module "))?.trim();
     let name = module.rsplit('/').next().unwrap_or(module);
-    let because = "Build it first: `go build`; the program is part of what is published.";
-    Some(Guess { health: TCP, ..found("a Go program", format!("exec ./{name}"), because)? })
+    let because = "`go build` puts the program beside its sources; it is part of what is published.";
+    let guess = found("a Go program", format!("exec ./{name}"), because)?;
+    Some(Guess { health: TCP, build: Some("go build".to_owned()), ..guess })
 }
 
 fn nginx(folder: &Path) -> Option<Guess> {

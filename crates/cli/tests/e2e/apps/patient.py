@@ -1,6 +1,7 @@
 """A server that waits in each step of its life until the test says that it may go on.
 
-It goes on when $SHOP/go-STEP is there, and says in $SHOP/at-STEP which instances have come to it. The steps are
+It goes on when $SHOP/go-STEP is there, and $SHOP/not-STEP-INSTANCE is not; it says in $SHOP/at-STEP which instances
+have come to it. The steps are
 `draining` (a request to /last that is inside), `stopping` (TERM has come) and `starting` (nothing listens yet).
 """
 import os
@@ -19,7 +20,7 @@ instance = os.environ["EVERUP_INSTANCE"]
 def wait_in(step):
     with open(shop / f"at-{step}", "a") as told:
         told.write(instance + "\n")
-    while not (shop / f"go-{step}").exists():
+    while not (shop / f"go-{step}").exists() or (shop / f"not-{step}-{instance}").exists():
         time.sleep(0.02)
 
 

@@ -7,6 +7,7 @@ mod processes;
 mod program;
 mod shop;
 mod stranger;
+mod terminal;
 mod users;
 
 pub(crate) use clock::Clock;
@@ -16,6 +17,7 @@ pub(crate) use processes::{freeze, signal};
 pub(crate) use program::{Flaw, Program};
 pub(crate) use shop::{Said, Setup, Shop};
 pub(crate) use stranger::Stranger;
+pub(crate) use terminal::Terminal;
 pub(crate) use users::Users;
 
 use std::thread::park_timeout;

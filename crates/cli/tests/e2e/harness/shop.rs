@@ -26,7 +26,18 @@ pub(crate) struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { instances: 4, gate: "slot", deploy: "", hold: "", health: "path = \"/\"" }
+        Self { instances: 4, gate: gate(), deploy: "", hold: "", health: "path = \"/\"" }
+    }
+}
+
+/// Where a test does not care which gate there is, this variable says it: the suite runs once with each.
+pub(crate) const GATE: &str = "EVERUP_TEST_GATE";
+
+fn gate() -> &'static str {
+    match std::env::var(GATE).as_deref() {
+        Ok("proxy") => "proxy",
+        Ok("slot") | Err(_) => "slot",
+        Ok(other) => panic!("{GATE}={other}: expected slot or proxy"),
     }
 }
 

@@ -1,0 +1,64 @@
+//! What a person sees: progress is drawn over and over in one place, and is whole when it is left, at any width.
+
+use crate::harness::{Fleet, Program, Setup, Shop, Terminal};
+
+fn fleet() -> Fleet {
+    Shop::serving(&Setup { instances: 3, ..Setup::default() }, &Program::python(), &Program::python())
+}
+
+/// How many lines begin with `words`.
+fn count(lines: &[String], words: &str) -> usize {
+    lines.iter().filter(|line| line.starts_with(words)).count()
+}
+
+/// The frame is there once, each instance in a line of its own, and nothing of earlier frames.
+#[track_caller]
+fn one_frame(fleet: &Fleet, lines: &[String]) {
+    let text = lines.join("\n");
+    for head in ["local: ", "INSTANCE "] {
+        assert_eq!(count(lines, head), 1, "{head:?} in\n{text}");
+    }
+    for id in fleet.seats().keys() {
+        assert_eq!(count(lines, &format!("{id} ")), 1, "{id} in\n{text}");
+    }
+}
+
+#[track_caller]
+fn is_drawn(columns: u16) {
+    let fleet = fleet();
+    let users = fleet.users();
+    let terminal = Terminal::run(&fleet, &["deploy", "2"], columns);
+    terminal.shows("the roll", |line| line.starts_with("rolling: 1 > 2"));
+    terminal.shows("an instance on its way", |line| line.starts_with('i') && line.contains(" out"));
+    let (code, lines) = terminal.ended();
+    let text = lines.join("\n");
+    assert!([0, 6].contains(&code), "{code}\n{text}");
+    one_frame(&fleet, &lines);
+    assert_eq!(count(&lines, "succeeded: every instance serves 2"), 1, "{text}");
+    assert_eq!(count(&lines, "receipt of "), 1, "{text}");
+    users.all_served();
+}
+
+#[test]
+fn a_deployment_in_80_columns() {
+    is_drawn(80);
+}
+
+#[test]
+fn a_deployment_in_200_columns() {
+    is_drawn(200);
+}
+
+#[test]
+fn ctrl_c_leaves_the_frame_as_it_is() {
+    let fleet = fleet();
+    let mut terminal = Terminal::run(&fleet, &["deploy", "2"], 80);
+    terminal.shows("the roll", |line| line.starts_with("rolling: 1 > 2"));
+    terminal.keys(b"\x03");
+    let (code, lines) = terminal.ended();
+    let text = lines.join("\n");
+    assert_eq!(code, 8, "{text}");
+    one_frame(&fleet, &lines);
+    assert!(text.contains("goes on; `everup status --watch` follows it"), "{text}");
+    fleet.all_serve(3, "2");
+}
