@@ -2,15 +2,17 @@
 
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output::Out;
+use crate::output::{self, Out};
 use crate::progress::screen::Screen;
 use crate::reach::{self, Reach, may_ask_another};
 use everup_core::ids::{DeploymentId, InstanceId};
 use everup_core::status::Status;
 use everup_core::words;
 use everup_web::client::{Client, Failure as CallFailure};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// How following ended.
@@ -43,6 +45,7 @@ pub struct Follower<'r> {
     deployment: Option<DeploymentId>,
     /// Ctrl-C, also while nobody looks.
     interrupts: Signal,
+    reader_left: Arc<Notify>,
     silent_since: Option<Instant>,
     /// Whether it was said that nobody answers.
     told_silence: bool,
@@ -71,6 +74,7 @@ impl<'r> Follower<'r> {
             screen: Screen::new(out),
             deployment: None,
             interrupts,
+            reader_left: output::reader_left(),
             silent_since: None,
             told_silence: false,
         })
@@ -145,6 +149,7 @@ impl<'r> Follower<'r> {
                 () = sleep_until(stale), if self.deployment.is_some() => return Ok(Left::Stale),
                 _ = pace.tick() => self.screen.tick(),
                 _ = self.interrupts.recv() => return Ok(Left::Ended(Ended::Left)),
+                () = self.reader_left.notified() => return Ok(Left::Ended(Ended::Left)),
             }
         }
     }

@@ -14,6 +14,7 @@ pub mod load;
 pub mod output;
 pub mod progress;
 pub mod reach;
+pub mod records;
 pub mod store;
 mod talk;
 pub mod view;

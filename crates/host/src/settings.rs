@@ -96,6 +96,9 @@ pub enum Check {
 pub struct Listen {
     /// The embedded balancer's address.
     pub address: SocketAddr,
+    /// The most bytes that a request's body may have; nothing: as many as the app takes.
+    #[serde(default)]
+    pub body: Option<u64>,
 }
 
 /// How many instances, and where.
@@ -236,7 +239,7 @@ impl Default for Health {
 
 impl Default for Listen {
     fn default() -> Self {
-        Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)) }
+        Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)), body: None }
     }
 }
 

@@ -2,14 +2,20 @@
 
 use crate::context::{Context, block_on};
 use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::failure::{Failure, chain};
 use crate::reach::Reach;
+use crate::wire_up::house::Ourselves;
 use everup_core::time::Millis;
+use everup_core::words;
+use everup_host::clock::TokioClock;
 use everup_host::local::client::{Keeper, KeeperError};
+use everup_host::local::keeper::Keeping;
+use everup_host::local::ledger::Ledger;
 use everup_host::settings::Settings;
 use everup_web::client::Client;
 use serde::Serialize;
 use std::time::Duration;
+use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 /// Arguments of `everup down`.
@@ -42,7 +48,12 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         context.out.say(runs);
     }
     let keeper = Keeper::at(&settings.run());
-    let killed = block_on(end(&keeper, args.within, context))?;
+    let killed = block_on(async {
+        if let Err(KeeperError::Away(_)) = keeper.info().await {
+            keep_what_is_left(&settings, context)?;
+        }
+        end(&keeper, args.within, context).await
+    })?;
     let text = if killed { "the fleet was killed" } else { "the fleet has ended" };
     context.out.either(&Ended { ended: true, killed }, || text.to_owned());
     Ok(Exit::Done)
@@ -60,6 +71,25 @@ fn what_runs(settings: &Settings) -> Option<String> {
         "deployment {} to release {} is {}: the next `everup up` goes on with it",
         record.id, record.to, record.state
     ))
+}
+
+/// A fleet whose keeper was killed runs on: it is kept from here, for as long as it takes to end.
+fn keep_what_is_left(settings: &Settings, context: &Context) -> Result<(), Failure> {
+    let noted = Ledger::noted(&settings.run()).unwrap_or_default();
+    let left = noted.map_or(0, |ledger| ledger.living().count());
+    if left == 0 {
+        return Ok(());
+    }
+    let (house, clock) = (Ourselves::new(settings), TokioClock::start());
+    let failed = |error| Failure::new(Exit::Internal, WANTED, chain(&error));
+    let keeping = Keeping::take(settings.clone(), house, clock).map_err(failed)?;
+    context.out.say(format!("its keeper is gone, and {} of it run", words::count(left, "process")));
+    spawn_local(async move {
+        if let Err(error) = keeping.run().await {
+            tracing::warn!("what was left of the fleet could not be kept: {}", chain(&error));
+        }
+    });
+    Ok(())
 }
 
 async fn end(keeper: &Keeper, within: Millis, context: &Context) -> Result<bool, Failure> {

@@ -6,13 +6,13 @@ use crate::failure::Failure;
 use crate::output::paint;
 use crate::output::table::{Cell, Table};
 use crate::progress::{document, receipt};
-use crate::reach::Reach;
+use crate::records::Records;
+use crate::store;
 use everup_core::deployment::State;
 use everup_core::ids::DeploymentId;
 use everup_core::receipt::Verdict;
 use everup_core::record::Record;
 use everup_core::time::Millis;
-use everup_web::client::Client;
 use serde_json::Value;
 
 /// Arguments of `everup history`.
@@ -25,23 +25,27 @@ pub struct Args {
     pub last: usize,
 }
 
-/// Runs the command.
+const WANTED: &str = "the deployments could not be read";
+
+/// Runs the command. The store has what it tells, so that it needs no fleet that runs.
 ///
 /// # Errors
-/// When no agent answers.
+/// When the store does not answer, or there is no such deployment.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
-    let reach = Reach::new(&context.settings()?)?;
-    let wanted = "the deployments could not be read";
+    let settings = context.settings()?;
+    let records = Records::new(store::open(&settings)?, settings.environment);
+    let unread = |error| Failure::new(Exit::Unreachable, WANTED, error);
     match &args.deployment {
         Some(id) => {
-            let call = async |agent: &Client| agent.deployment(Some(id)).await;
-            let record = block_on(reach.look(wanted, call))?;
+            let found = block_on(async { records.one(id).await.map_err(unread) })?;
+            let record = found.ok_or_else(|| {
+                Failure::input(WANTED, format!("there is no deployment {id}"))
+                    .hint("`everup history` lists them")
+            })?;
             context.out.either(&document::of(&record), || story(&record));
         }
         None => {
-            let call = async |agent: &Client| agent.deployments().await;
-            let mut records = block_on(reach.look(wanted, call))?;
-            records.truncate(args.last);
+            let records = block_on(async { records.last(args.last).await.map_err(unread) })?;
             let documents: Vec<Value> = records.iter().map(document::of).collect();
             context.out.either(&documents, || table(&records).text(context.out.page));
         }

@@ -52,6 +52,7 @@ fn balancer(settings: &Settings) -> Config {
         role: Role::Balancer,
         check: check(&settings.health),
         limits: settings.hold(),
+        body_bytes: settings.listen.body,
         ..Config::default()
     }
 }

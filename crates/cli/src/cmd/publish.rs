@@ -4,6 +4,7 @@ use crate::config::release::{self, RELEASE_FILE, Said};
 use crate::context::{Context, block_on};
 use crate::exit::Exit;
 use crate::failure::{Failure, chain};
+use crate::output::paint;
 use crate::progress::receipt::bytes;
 use crate::store;
 use crate::view::View;
@@ -53,6 +54,8 @@ pub struct Stored {
     pub bytes: u64,
     /// The migration that it brings.
     pub migration: Option<MigrationId>,
+    /// Files that look as if they were meant for nobody else.
+    pub secrets: Vec<String>,
 }
 
 /// Runs the command.
@@ -70,6 +73,13 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         }
     };
     context.out.either(&stored, told);
+    if !stored.secrets.is_empty() {
+        let which = words::list(&stored.secrets, 5);
+        context.out.say(format!(
+            "{} {which} in the release: whoever may read the store, or the app's folder, reads it too. Settings of an app have their place in `[app] env` of everup.toml",
+            paint::busy("note:")
+        ));
+    }
     if !context.out.json {
         context.out.say(format!("`everup deploy {}` moves the fleet to it", stored.release));
     }
@@ -104,7 +114,21 @@ fn stored(published: &Published, packed: &Packed) -> Stored {
         files: packed.manifest.files.len(),
         bytes: packed.manifest.archive.size,
         migration: packed.manifest.migration.as_ref().map(|migration| migration.id.clone()),
+        secrets: packed
+            .manifest
+            .files
+            .iter()
+            .map(|file| file.path.clone())
+            .filter(|path| is_secret(path))
+            .collect(),
     }
+}
+
+/// By its name: nobody looks into it.
+fn is_secret(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let is_env = name == ".env" || (name.starts_with(".env.") && !name.ends_with(".example"));
+    is_env || [".netrc", ".npmrc", ".pgpass", "id_rsa", "id_ed25519", "credentials.json"].contains(&name)
 }
 
 fn refused(wanted: &str, error: &PublishError) -> Failure {

@@ -21,6 +21,7 @@ pub(super) fn settings(table: &DeTable<'_>, length: usize, root: &Path, sheet: &
     health(file.section("health"), sheet, &mut settings.health);
     let mut listen = file.section("listen");
     listen.set("address", &ADDRESS, &mut settings.listen.address);
+    listen.set_some("body", &BYTES, &mut settings.listen.body);
     listen.end();
     fleet(file.section("fleet"), &mut settings.fleet);
     settings.deploy.stop = settings.app.stop;

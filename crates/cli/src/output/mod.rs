@@ -9,8 +9,11 @@ pub mod table;
 use crate::args::{Colour, Global};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use rustix::event::{PollFd, PollFlags, poll};
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use tokio::sync::Notify;
 
 /// Where a command's words and data go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,6 +171,21 @@ pub fn height() -> usize {
 
 fn asked() -> Option<usize> {
     std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok())
+}
+
+/// Tells when whoever reads our stdout has left (`everup status --watch | head -n 1`); never, where that is a file. The
+/// kernel is waited for on a thread of its own, which ends with the process.
+#[must_use]
+pub fn reader_left() -> Arc<Notify> {
+    let left = Arc::new(Notify::new());
+    let tell = Arc::clone(&left);
+    std::thread::spawn(move || {
+        let mut stdout = [PollFd::from_borrowed_fd(rustix::stdio::stdout(), PollFlags::empty())];
+        if poll(&mut stdout, None).is_ok() {
+            tell.notify_one();
+        }
+    });
+    left
 }
 
 fn unserialisable(error: &serde_json::Error) -> String {

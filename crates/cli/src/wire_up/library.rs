@@ -1,12 +1,12 @@
 //! What the API reads from the store: releases and records; and this agent's samples.
 
 use super::probing::Probing;
+use crate::records::Records;
 use crate::store::Opened as AnyStore;
 use everup_core::ids::{DeploymentId, Environment};
 use everup_core::receipt::Window;
-use everup_core::record::{Record, record_key};
+use everup_core::record::Record;
 use everup_core::release::Part;
-use everup_core::seams::{Got, Store};
 use everup_engine::prober::Samples;
 use everup_release::catalog::{self, Listed};
 use everup_web::library::{Answer, Library, Unread};
@@ -16,38 +16,15 @@ use everup_web::wire::Published;
 #[derive(Clone)]
 pub(super) struct StoreLibrary {
     store: AnyStore,
+    records: Records,
     probing: Probing,
-    environment: Environment,
 }
 
 impl StoreLibrary {
     /// Of one environment.
     #[must_use]
     pub(super) fn new(store: AnyStore, environment: Environment, probing: Probing) -> Self {
-        Self { store, probing, environment }
-    }
-
-    async fn read_record(&self, key: &str) -> Result<Option<Record>, Unread> {
-        match self.store.get(key, None).await.map_err(unread)? {
-            Got::Found { body, .. } => {
-                let damaged =
-                    |error| Unread(format!("{key} is no record of this version of everup: {error}"));
-                serde_json::from_slice(&body).map(Some).map_err(damaged)
-            }
-            Got::Missing | Got::Unchanged => Ok(None),
-        }
-    }
-
-    /// Ids begin with their start, so the names' order is that of time.
-    async fn read_records(&self, most: usize) -> Result<Vec<Record>, Unread> {
-        let prefix = format!("{}/deployments/", self.environment);
-        let keys = self.store.list(&prefix).await.map_err(unread)?;
-        let mut records = Vec::new();
-        for key in keys.iter().rev().take(most) {
-            // Another version's record, or a damaged one, hides no other.
-            records.extend(self.read_record(key).await.unwrap_or_default());
-        }
-        Ok(records)
+        Self { records: Records::new(store.clone(), environment), store, probing }
     }
 }
 
@@ -60,11 +37,11 @@ impl Library for StoreLibrary {
     }
 
     fn records(&self, most: usize) -> Answer<'_, Vec<Record>> {
-        Box::pin(self.read_records(most))
+        Box::pin(async move { self.records.last(most).await.map_err(unread) })
     }
 
     fn record<'a>(&'a self, id: &'a DeploymentId) -> Answer<'a, Option<Record>> {
-        Box::pin(async { self.read_record(&record_key(&self.environment, id)).await })
+        Box::pin(async { self.records.one(id).await.map_err(unread) })
     }
 
     fn probes(&self, window: Window) -> Answer<'_, Samples> {

@@ -4,6 +4,8 @@ use crate::harness::{Program, Said, Setup, Shop, until};
 use everup_core::deployment::State;
 use everup_web::client::Failure;
 use everup_web::wire::Deploy;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 use std::sync::Barrier;
 
 /// C19: the second is told who, since when, at what; before it has touched anything.
@@ -19,6 +21,21 @@ fn two_deployments_at_once() {
     fleet.deploy(&["1"]).succeeded();
     users.all_served();
     fleet.all_serve(4, "1");
+}
+
+/// Whoever has seen enough leaves: `status --watch | head -n 1` ends, also while nothing changes.
+#[test]
+fn following_ends_with_its_reader() {
+    let fleet =
+        Shop::serving(&Setup { instances: 2, ..Setup::default() }, &Program::python(), &Program::python());
+    let mut child = fleet.command(&["status", "--watch", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    lines.read_line(&mut line).unwrap();
+    assert!(line.contains("\"event\""), "{line}");
+    drop(lines);
+    let status = until("the command's end", || child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(0));
 }
 
 /// A request with a key is one deployment, also when it is sent again after that is over.
@@ -190,6 +207,23 @@ fn up_and_down_leave_nothing() {
         assert!(everup_host::proc::Identity::of(pid).is_none(), "process {pid} still runs");
     }
     assert!(std::net::TcpListener::bind(fleet.address).is_ok(), "the service's port is still taken");
+}
+
+/// Whoever is told that no keeper runs has a fleet on their hands that runs all the same.
+#[test]
+fn down_without_a_keeper_leaves_nothing() {
+    let mut fleet =
+        Shop::serving(&Setup { instances: 2, ..Setup::default() }, &Program::python(), &Program::python());
+    let apps = fleet.apps();
+    fleet.keeper.kill().unwrap();
+    fleet.keeper.wait().unwrap();
+    fleet.down().says(&["its keeper is gone"]);
+    for pid in apps.into_values() {
+        assert!(everup_host::proc::Identity::of(pid).is_none(), "process {pid} still runs");
+    }
+    assert!(std::net::TcpListener::bind(fleet.address).is_ok(), "the service's port is still taken");
+    fleet.everup(&["down"]).ended(9).says(&["no keeper runs"]);
+    assert!(fleet.everup(&["history"]).done().out.contains("succeeded"));
 }
 
 #[test]

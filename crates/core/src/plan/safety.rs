@@ -3,7 +3,7 @@
 use super::{Planner, WaitingOn};
 use crate::fleet::Observation;
 use crate::ids::{InstanceId, Zone};
-use crate::instance::Phase;
+use crate::instance::{Phase, View};
 use crate::order::{Limits, Task};
 use crate::policy::{Policy, Strategy};
 use crate::record::{Progress, Record};
@@ -60,18 +60,27 @@ impl Planner<'_> {
     pub(super) fn surely_serving(&self) -> BTreeSet<InstanceId> {
         let mut serving = self.facts.seen.in_service();
         for (id, entry) in &self.next.instances {
-            let target = if entry.progress == Progress::GoingBack {
-                self.next.from.as_ref()
-            } else {
-                Some(&self.next.to)
+            let target = match entry.progress {
+                Progress::Updating => Some(&self.next.to),
+                Progress::GoingBack => self.next.from.as_ref(),
+                Progress::Failed => self.unfinished(id),
+                _ => None,
             };
-            let moving = matches!(entry.progress, Progress::Updating | Progress::GoingBack)
-                && !target.is_some_and(|target| self.runs(id, target));
+            let moving = target.is_some_and(|target| !self.runs(id, target));
             if (moving && !self.overlaps(id)) || entry.progress == Progress::Gone {
                 serving.remove(id);
             }
         }
         serving
+    }
+
+    /// Where an instance goes on to although it was given up: it took too long, or its order reached it too late, and
+    /// it has not said that it stays.
+    fn unfinished(&self, id: &InstanceId) -> Option<&ReleaseRef> {
+        let grant = self.next.instances[id].granted.as_ref()?;
+        let (Task::Update { release, .. } | Task::Start { release, .. }) = &grant.task else { return None };
+        let ended = |view: &View| view.done >= grant.fence || view.problem.is_some();
+        (!self.view(id).is_some_and(ended)).then_some(release)
     }
 
     /// Grants the move to `release` to as many of `candidates` as may go now.

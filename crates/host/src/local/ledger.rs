@@ -2,15 +2,19 @@
 //!
 //! Law: an instance's number, and so its name, is given once; `seq` rises with each change that others can see.
 
+use super::files::{self, FileError};
 use super::ports::Block;
 use crate::proc::Identity;
 use everup_core::fleet::{Member, Members};
 use everup_core::ids::{InstanceId, Zone};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// The form of the document.
 pub const FORM: u32 = 1;
+/// Its name.
+pub(super) const FILE: &str = "keeper.json";
 
 /// So many ended instances are named; older ones were in no deployment that still runs.
 const GONE: usize = 256;
@@ -121,6 +125,20 @@ impl Ledger {
             self.gone.drain(..self.gone.len().saturating_sub(GONE));
             self.seq += 1;
         }
+    }
+
+    /// What the last keeper of the folder `run` has noted, if there was one.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is damaged.
+    pub fn noted(run: &Path) -> Result<Option<Self>, FileError> {
+        files::read(&run.join(FILE))
+    }
+
+    /// Of the processes that are noted, those that run.
+    pub fn living(&self) -> impl Iterator<Item = &Identity> {
+        let seats = self.seats.values().flat_map(|seat| [&seat.agent, &seat.proxy]);
+        seats.chain([&self.balancer]).flatten().filter(|noted| noted.lives())
     }
 
     /// Where `who`'s process is noted; nothing if its instance is not there.

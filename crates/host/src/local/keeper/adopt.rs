@@ -1,6 +1,5 @@
 //! What an earlier keeper left: what it noted, and what still runs of it.
 
-use super::super::files;
 use super::super::house::House;
 use super::super::ledger::{FORM, Ledger, Who};
 use super::super::owner;
@@ -65,7 +64,7 @@ impl<H: House + 'static, C: Clock> Keeping<H, C> {
 /// What an earlier keeper knew. One that was told to end, and was killed before it had, goes on keeping: whoever
 /// starts it again wants the fleet.
 pub(super) fn load(settings: &Settings) -> Result<Ledger, KeepError> {
-    let noted: Option<Ledger> = files::read(&settings.run().join("keeper.json"))?;
+    let noted = Ledger::noted(&settings.run())?;
     let mut ledger = match noted {
         Some(ledger) => ledger,
         None => anew(&settings.state.join("instances")),

@@ -11,7 +11,7 @@ mod steps;
 use super::children::{Children, Ended};
 use super::files::{self, FileError};
 use super::house::House;
-use super::ledger::{FORM, Ledger};
+use super::ledger::{FILE, FORM, Ledger};
 use super::lock::{Lock, LockError};
 use super::plan::{Plan, Present, Step, Wanted, plan};
 use super::prepare;
@@ -239,7 +239,7 @@ impl<H: House + 'static, C: Clock> Keeping<H, C> {
 
     fn save(&mut self) -> Result<(), KeepError> {
         let run = self.settings.run();
-        files::replace(&run.join("keeper.json"), &self.ledger)?;
+        files::replace(&run.join(FILE), &self.ledger)?;
         if self.ledger.seq != self.saved.seq {
             let fleet = self.told();
             files::replace(&run.join("fleet.json"), &fleet)?;
