@@ -1,7 +1,7 @@
 //! A receipt for people.
 
 use crate::output::paint;
-use everup_core::receipt::{Percentile, Receipt, Source, Verdict};
+use everup_core::receipt::{Held, Percentile, Receipt, Source, Verdict};
 use everup_core::record::Record;
 use everup_core::time::Millis;
 use everup_core::words;
@@ -15,7 +15,7 @@ pub fn lines(record: &Record) -> Vec<String> {
     let mut lines = vec![
         format!("receipt of {}: {}", record.id, verdict(receipt.verdict)),
         format!("  requests    {}", requests(receipt)),
-        format!("  held        {} for at most {}", receipt.held.count, Millis(receipt.held.longest_ms)),
+        format!("  held        {}", held(receipt.held)),
         format!("  longest gap {}", Millis(receipt.longest_gap_ms)),
         format!("  p99         {}", percentile(receipt.p99_ms)),
         format!("  in service  {}", receipt.lowest_in_service.map_or("not seen".to_owned(), at_least)),
@@ -31,6 +31,13 @@ pub fn lines(record: &Record) -> Vec<String> {
     lines
         .extend(receipt.sources.iter().map(|(name, source)| format!("  {name:11} {}", self::source(source))));
     lines
+}
+
+fn held(held: Held) -> String {
+    match held.count {
+        0 => "none".to_owned(),
+        n => format!("{n} for at most {}", Millis(held.longest_ms)),
+    }
 }
 
 fn at_least(lowest: u32) -> String {
@@ -61,7 +68,7 @@ fn requests(receipt: &Receipt) -> String {
         (requests.outcome_unknown, "of unknown outcome"),
         (requests.refused, "refused while held"),
         (requests.left_while_held, "left while held"),
-        (requests.ended_by_design, "streams ended by design"),
+        (requests.ended_by_design, "ended by design"),
     ] {
         if n > 0 {
             text.push_str(&format!(", {n} {what}"));

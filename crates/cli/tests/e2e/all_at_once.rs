@@ -3,6 +3,7 @@
 use crate::harness::{Fleet, Program, Setup, Shop, until};
 use everup_core::deployment::State;
 use std::fs;
+use std::path::Path;
 
 /// Writes down that it ran, and takes `seconds`.
 fn migration(seconds: u32) -> Program {
@@ -66,6 +67,8 @@ fn a_migration_that_outlasts_the_hold_refuses_and_goes_on() {
         (!answer.contains("version 1") && answer.contains(" 503 ")).then_some(answer)
     });
     assert!(refused.to_lowercase().contains("retry-after:"), "{refused}");
+    // Whoever asks how the service is would replace its machines otherwise.
+    assert!(fleet.get("/.everup/health").starts_with("HTTP/1.1 200"));
     let ended = running.ended();
     assert_eq!((ended.record.state, ended.code), (State::Succeeded, 10), "{:#}", ended.document);
     assert!(ended.document["requests"]["refused"].as_u64().unwrap() > 0, "{:#}", ended.document);
@@ -74,6 +77,36 @@ fn a_migration_that_outlasts_the_hold_refuses_and_goes_on() {
     assert!(tally.misses.iter().all(|miss| miss.reason.starts_with("503")), "{:#?}", tally.misses);
     assert_eq!(runs(&fleet), 1);
     fleet.all_serve(2, "2");
+}
+
+/// C22: its parent ends at once with 0 and says a lot; the migration is over when its last process has ended.
+#[test]
+fn a_migration_that_forks_and_prints_100_mb() {
+    let migrated =
+        "(head -c 100000000 /dev/zero | tr '\\0' x | fold -w 120; sleep 1; echo yes > \"$SHOP/migrated\") &";
+    let next =
+        Program::python().migrating("orders", &format!("echo ran >> \"$SHOP/ran\"; {migrated} exit 0"));
+    let next = next.command(&format!("cat \"$SHOP/migrated\" && {}", Program::python().says_how()));
+    let fleet = Shop::serving(&Setup { instances: 2, ..Setup::default() }, &Program::python(), &next);
+    let users = fleet.users();
+    fleet.deploy(&["2"]).succeeded();
+    users.all_served();
+    assert_eq!(runs(&fleet), 1);
+    fleet.all_serve(2, "2");
+    let kept: u64 =
+        fleet.seats().keys().map(|id| size(&fleet.state().join(format!("instances/{id}/runs")))).sum();
+    assert!(kept > 0 && kept < 4_000_000, "{kept} bytes of its output were kept");
+}
+
+/// The bytes of all files in a folder.
+fn size(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    let sizes = entries.map(|entry| match entry.metadata() {
+        Ok(meta) if meta.is_dir() => size(&entry.path()),
+        Ok(meta) => meta.len(),
+        Err(_) => 0,
+    });
+    sizes.sum()
 }
 
 /// C22: its agent dies; the migration does not, and is not run again.

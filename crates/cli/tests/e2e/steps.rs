@@ -1,10 +1,11 @@
 //! What happens in each step of a deployment, of both kinds: everybody is killed in turn (kill -9), and instances come
 //! and go, while the step is under way and cannot end.
 
-use crate::harness::{Ended, Setup};
+use crate::harness::{Ended, Fleet, Setup, freeze, signal, until};
 use crate::life::{AllAtOnce, Draining, Life, Migrating, Rolling, Staging, Starting, Step, Stopping, Way};
 use everup_core::deployment::State;
 use everup_core::ids::InstanceId;
+use rustix::process::Signal;
 
 /// Who dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +13,8 @@ enum Who {
     Keeper,
     Balancer,
     Coordinator,
+    /// The coordinator too, but it only sleeps until another one goes on, and wakes in the middle of the step.
+    Sleeper,
     /// The agent of the instance that is in the step.
     Agent,
     /// The minder of its app.
@@ -56,12 +59,24 @@ impl Life {
             Who::Keeper => fleet.replace_keeper_now(),
             Who::Balancer => fleet.kill_balancer(),
             Who::Coordinator => fleet.kill_agent(&fleet.coordinator()),
+            Who::Sleeper => sleeps(fleet),
             Who::Agent => fleet.kill_agent(victim),
             Who::Minder => fleet.kill_minder(victim),
             Who::App => fleet.kill_app(victim),
             Who::Proxy => fleet.kill_proxy(victim),
         }
     }
+}
+
+/// It is asleep until the others have noticed, which takes its lease and more, and another one has begun to decide.
+fn sleeps(fleet: &Fleet) {
+    let asleep = fleet.coordinator();
+    let agent = fleet.agent(&asleep);
+    freeze(agent);
+    let head = fleet.head().unwrap();
+    let id = head.current.unwrap().id;
+    until("another coordinator to go on", || (fleet.record(id.as_str())?.term > head.term).then_some(()));
+    signal(agent, Signal::CONT);
 }
 
 /// How a deployment has to end in a step of which somebody died.
@@ -156,6 +171,17 @@ fn the_coordinator_dies_in_each_step_of_all_at_once() {
 #[test]
 fn the_coordinator_dies_in_each_step_of_a_roll() {
     dies_in_each(Who::Coordinator, Rolling, &ROLLING);
+}
+
+/// C18.
+#[test]
+fn the_coordinator_sleeps_in_each_step_of_all_at_once() {
+    dies_in_each(Who::Sleeper, AllAtOnce, &Step::ALL);
+}
+
+#[test]
+fn the_coordinator_sleeps_in_each_step_of_a_roll() {
+    dies_in_each(Who::Sleeper, Rolling, &ROLLING);
 }
 
 #[test]

@@ -5,7 +5,6 @@ use everup_core::deployment::State;
 use everup_core::record::Record;
 use rustix::process::Signal;
 use serde_json::Value;
-use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
 use std::thread::{JoinHandle, park_timeout};
@@ -53,7 +52,7 @@ impl<'s> Running<'s> {
 
     /// What the store has of it.
     pub(crate) fn record(&self) -> Option<Record> {
-        record(self.shop, &self.id)
+        self.shop.record(&self.id)
     }
 
     /// Waits until the record says `enough`.
@@ -125,7 +124,7 @@ impl<'s> Running<'s> {
         let (out, err) = (self.out.join().unwrap(), self.err.join().unwrap());
         let last: Value =
             out.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
-        let record = record(self.shop, &self.id).unwrap();
+        let record = self.shop.record(&self.id).unwrap();
         Ended { code, document: last["deployment"].clone(), record, err }
     }
 }
@@ -135,7 +134,7 @@ impl Ended {
     #[track_caller]
     pub(super) fn of(shop: &Shop, id: &str) -> Self {
         let over = |record: &Record| record.state.is_final() && record.receipt.is_some();
-        let record = until("the end of a deployment", || record(shop, id).filter(over));
+        let record = until("the end of a deployment", || shop.record(id).filter(over));
         let said = shop.everup(&["history", id, "--json"]);
         let document = serde_json::from_str(&said.out).unwrap_or_default();
         let code = i32::from(everup_cli::progress::document::exit(&record).code());
@@ -182,11 +181,6 @@ impl Ended {
         }
         self
     }
-}
-
-fn record(shop: &Shop, id: &str) -> Option<Record> {
-    let path = shop.state().join(format!("store/local/deployments/{id}.json"));
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
 /// Where a deployment is and how it came there.

@@ -76,6 +76,11 @@ impl Program {
         self
     }
 
+    /// The command that starts it.
+    pub(crate) fn says_how(&self) -> &str {
+        &self.command
+    }
+
     /// With something wrong.
     pub(crate) fn with(mut self, flaw: Flaw) -> Self {
         self.files.push(("flaw", format!("{flaw:?}")));

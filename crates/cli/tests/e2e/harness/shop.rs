@@ -2,6 +2,7 @@
 
 use super::program::Program;
 use super::{Fleet, processes};
+use everup_core::record::Record;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -141,6 +142,12 @@ impl Shop {
         let mut ids: Vec<_> = names.filter(|name| name.starts_with('d')).collect();
         ids.sort();
         ids
+    }
+
+    /// The record of a deployment, as the store has it.
+    pub(crate) fn record(&self, id: &str) -> Option<Record> {
+        let path = self.state().join(format!("store/local/deployments/{id}.json"));
+        serde_json::from_slice(&fs::read(path).ok()?).ok()
     }
 
     /// Publishes a program as `version`.
