@@ -75,7 +75,11 @@ fn sleeps(fleet: &Fleet) {
     freeze(agent);
     let head = fleet.head().unwrap();
     let id = head.current.unwrap().id;
-    until("another coordinator to go on", || (fleet.record(id.as_str())?.term > head.term).then_some(()));
+    until("another coordinator to go on", || {
+        // It may have been stopped before it told anybody that it leads; who is asked looks by itself.
+        fleet.everup(&["status"]);
+        (fleet.record(id.as_str())?.term > head.term).then_some(())
+    });
     signal(agent, Signal::CONT);
 }
 

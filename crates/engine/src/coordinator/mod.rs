@@ -61,7 +61,7 @@ pub async fn run<S: Seams, B: Board>(
                     agent.lead_from(*head, &mut idle, &mut commands).await;
                     continue;
                 }
-                Next::LookAgain(pause) => idle.next_look = seams.clock().mono() + pause,
+                Next::LookAgain(pause) => idle.next_look = seams.clock().mono() + idle.at_most(pause),
             }
             agent.read_record(&idle).await;
         }
@@ -105,8 +105,16 @@ impl<'a, S: Seams> Idle<'a, S> {
         }
     }
 
+    /// Whoever looks at the fleet sees through this agent what becomes of head. A coordinator may have been lost before
+    /// it told anybody that it leads: then this is also who notices.
+    fn at_most(&self, pause: Millis) -> Millis {
+        if self.interest.is_some() { Millis(pause.0.min(LEASE.0 / 4)) } else { pause }
+    }
+
     fn be_interested(&mut self, seams: &'a S, who: &'a Identity) {
-        self.interest = Some(seams.clock().mono() + INTEREST);
+        if self.interest.replace(seams.clock().mono() + INTEREST).is_none() {
+            self.next_look = Mono::default();
+        }
         self.observer.get_or_insert_with(|| Observer::looking(seams, who));
     }
 }
