@@ -45,6 +45,23 @@ impl Draft {
     }
 }
 
+/// The most that a file may hold that says something about its release.
+const TEXT: u64 = 1 << 20;
+
+/// The text of the file `name` at the root of the archive or folder at `path`, if there is one; `work` takes what a tar
+/// holds meanwhile.
+///
+/// # Errors
+/// When the source is refused, or cannot be read, or the file is no text.
+pub fn text_of(path: &Path, name: &str, work: &Path) -> Result<Option<String>, PackError> {
+    let Source { entries, mut bodies } = Source::open(path, work, Limits::default())?;
+    let Some(entry) = entries.iter().find(|entry| entry.path == name) else { return Ok(None) };
+    let mut text = String::new();
+    let read = bodies.read(entry).and_then(|body| body.take(TEXT).read_to_string(&mut text));
+    read.map_err(|source| SourceError::Io { path: path.join(name), source })?;
+    Ok(Some(text))
+}
+
 /// A release that is ready to be stored. Its files vanish with it.
 #[derive(Debug)]
 pub struct Packed {

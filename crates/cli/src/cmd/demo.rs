@@ -7,6 +7,8 @@ use crate::demo::story::Teller;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::paint;
+use crate::wire_up::house::program;
+use crate::wire_up::ready;
 
 /// Arguments of `everup demo`.
 #[derive(Debug, clap::Args)]
@@ -58,10 +60,15 @@ fn ending(report: &Report, context: &Context) {
 
 /// Until Ctrl-C.
 async fn stay(stage: &Stage, context: &Context) {
+    let ready = ready::wait(&stage.settings).await;
+    let api = ready.api.map(|api| format!(", the API http://{api}")).unwrap_or_default();
+    // Nobody has put it on the path yet.
+    let everup = program();
+    let everup = everup.display();
     context.out.say(format!(
-        "\nthe fleet stays up: the service is http://{}\n\
-         by hand, in another terminal:\n  cd {}\n  everup status --watch\n  everup deploy 6\n  everup rollback\n\
-         Ctrl-C ends it",
+        "\nthe fleet stays up: the service is http://{}{api}\n\
+         by hand, in another terminal:\n  cd {}\n  {everup} status --watch\n  {everup} deploy 6\n  \
+         {everup} rollback\nCtrl-C ends it",
         stage.settings.listen.address,
         stage.folder().display()
     ));

@@ -98,8 +98,9 @@ pub fn store(
     let wanted = format!("{} could not be published as release {}", args.path.display(), args.version);
     let failed = |error: &dyn std::error::Error| Failure::input(&wanted, chain(error));
     let view = View::of(path, &settings.state).map_err(|error| failed(&error))?;
-    let draft = draft(args, said(view.path())?);
     let work = view.work().map_err(|error| failed(&error))?;
+    let text = pack::text_of(view.path(), RELEASE_FILE, work.path()).map_err(|error| failed(&error))?;
+    let draft = draft(args, text.as_deref().map_or_else(|| Ok(Said::default()), said)?);
     let packed = pack::pack(view.path(), draft, work.path()).map_err(|error| failed(&error))?;
     let opened = store::open(settings)?;
     let published = publish::publish(&opened, &packed);
@@ -139,11 +140,9 @@ fn refused(wanted: &str, error: &PublishError) -> Failure {
     }
 }
 
-/// What the release says of itself, if it is a folder with a file that does.
-fn said(path: &Path) -> Result<Said, Failure> {
-    let file = path.join(RELEASE_FILE);
-    let Ok(text) = std::fs::read_to_string(&file) else { return Ok(Said::default()) };
-    release::read(Path::new(RELEASE_FILE), &text).map_err(|broken| {
+/// What the release says of itself.
+fn said(text: &str) -> Result<Said, Failure> {
+    release::read(Path::new(RELEASE_FILE), text).map_err(|broken| {
         let details = broken.text(crate::output::coloured());
         Failure::input("the release could not be published", &broken).details(details)
     })

@@ -49,6 +49,8 @@ fn posts_and_streams_over_a_change_that_the_old_release_does_not_survive() {
     let tally = users.all_served();
     let counted = everup_cli::demo::database::counted(&fleet.path().join("database")).unwrap();
     assert_eq!(tally.compare(&counted), Vec::<String>::new());
+    // A stream lasts less than half a second, and has the time to end.
+    assert_eq!(tally.kinds["stream"].ended_by_design, 0, "{tally:?}");
     // The old release could not run any more, and nobody may start it.
     fleet.everup(&["deploy", "1"]).ended(2).says(&["1"]);
     fleet.all_serve(4, "2");
@@ -64,7 +66,8 @@ fn a_migration_that_outlasts_the_hold_refuses_and_goes_on() {
     running.reached(State::Migrating);
     let refused = until("a request to be refused", || {
         let answer = fleet.get("/");
-        (!answer.contains("version 1") && answer.contains(" 503 ")).then_some(answer)
+        assert!(!answer.contains("version 1"), "the old release answered: {answer}");
+        answer.contains(" 503 ").then_some(answer)
     });
     assert!(refused.to_lowercase().contains("retry-after:"), "{refused}");
     // Whoever asks how the service is would replace its machines otherwise.
@@ -72,6 +75,7 @@ fn a_migration_that_outlasts_the_hold_refuses_and_goes_on() {
     let ended = running.ended();
     assert_eq!((ended.record.state, ended.code), (State::Succeeded, 10), "{:#}", ended.document);
     assert!(ended.document["requests"]["refused"].as_u64().unwrap() > 0, "{:#}", ended.document);
+    assert!(ended.document["longest_gap_ms"].as_u64().unwrap() >= 2_000, "{:#}", ended.document);
     let (tally, _) = users.go();
     assert!(tally.failed() > 0);
     assert!(tally.misses.iter().all(|miss| miss.reason.starts_with("503")), "{:#?}", tally.misses);

@@ -98,7 +98,7 @@ fn dies_two_seconds_after_the_switch() {
 
 #[test]
 fn listens_on_the_wrong_port() {
-    goes_back(&checked(), &with(Flaw::WrongPort), &["port"]);
+    goes_back(&checked(), &with(Flaw::WrongPort), &["nothing listens on port", "must listen on $PORT"]);
 }
 
 #[test]
@@ -117,12 +117,12 @@ fn hangs_on_stop() {
     fleet.all_serve(2, "2");
 }
 
-/// C12: a child of the old release keeps the port, and answers for the new one.
+/// `impostors.rs` has those that answer for others.
 #[test]
-fn the_old_process_answers_for_the_new_one() {
+fn listens_on_no_port() {
     let setup = Setup { deploy: "start = \"3s\"", ..Setup::default() };
-    let liar = Program::app().command("exec sleep 600");
-    goes_back(&setup, &liar, &["port"]);
+    let silent = Program::app().command("exec sleep 600");
+    goes_back(&setup, &silent, &["nothing listens on port", "must listen on $PORT"]);
 }
 
 #[test]

@@ -6,8 +6,10 @@ use everup_core::deployment::State;
 use everup_core::ids::InstanceId;
 use everup_core::instance::Phase;
 use everup_core::status::Line;
+use everup_engine::coordinator::LEASE;
 use rustix::process::Signal;
 use std::fs;
+use std::time::Instant;
 
 /// So many requests are inside one process at once: users come every 25 ms, and answers take a few, or more on a busy
 /// machine.
@@ -88,11 +90,13 @@ fn the_coordinator_is_stopped_and_wakes() {
     let asleep = fleet.coordinator();
     let pid = fleet.agent(&asleep);
     freeze(pid);
-    running.until("another coordinator and its work", |record| {
-        record.state.is_final() || {
+    let since = Instant::now();
+    running.until("three lease times and another coordinator's work", |record| {
+        let led_on = || {
             fleet.coordinator() != asleep
                 && record.instances.values().filter(|entry| entry.granted.is_some()).count() >= 3
-        }
+        };
+        since.elapsed() > LEASE.as_duration() * 3 && (record.state.is_final() || led_on())
     });
     signal(pid, Signal::CONT);
     running.ended().succeeded_somehow();

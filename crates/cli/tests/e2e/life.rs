@@ -117,6 +117,14 @@ impl Life {
         started.lines().any(|line| line == format!("{version} on {id}"))
     }
 
+    /// "2 on i1", of every app that was started there more than once.
+    pub(crate) fn started_twice(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.fleet.path().join("started")).unwrap();
+        let mut starts: Vec<&str> = text.lines().collect();
+        starts.sort_unstable();
+        starts.windows(2).filter(|two| two[0] == two[1]).map(|two| two[0].to_owned()).collect()
+    }
+
     /// The next deployment, in a step of which something happens; the step goes on after it. Also says how the last
     /// request of the old app was answered, if the step is about that.
     pub(crate) fn meanwhile(

@@ -91,6 +91,8 @@ fn come_while_a_roll_fails_and_after_it() {
     until("the first one's way back", || (starts(&fleet, "1", &first) > before).then_some(()));
     assert_eq!(running.record().unwrap().state, State::RollingBack);
     three_come(&fleet, "1");
+    // Whoever takes over goes on with the way back.
+    fleet.kill_agent(&fleet.coordinator());
     unblock(&fleet, &first);
     running.ended().rolled_back();
     all_is_one(&fleet, 11);

@@ -1,9 +1,9 @@
 //! People: two at once, words in the middle, Ctrl-C, and a CLI that is killed.
 
-use crate::harness::{Program, Said, Setup, Shop, until};
+use crate::harness::{Program, Said, Setup, Shop, python, until};
 use everup_core::deployment::State;
 use everup_web::client::Failure;
-use everup_web::wire::Deploy;
+use everup_web::wire::{Deploy, VersionLine};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::sync::Barrier;
@@ -193,6 +193,10 @@ fn history_has_the_receipt_that_deploy_printed() {
     let history: Vec<serde_json::Value> = serde_json::from_str(&said.out).unwrap();
     let kept = history.iter().find(|one| one["id"] == ended.document["id"]);
     assert_eq!(kept, Some(&ended.document));
+    let serde_json::Value::Object(receipt) = serde_json::to_value(&ended.record.receipt).unwrap() else {
+        panic!("there is no receipt")
+    };
+    assert!(receipt.iter().all(|(field, value)| ended.document[field] == *value), "{:#}", ended.document);
     users.all_served();
 }
 
@@ -267,4 +271,30 @@ fn settings_are_taken_over() {
     fleet.everup(&["up"]).ended(7).says(&["[fleet]", "nothing was changed"]);
     users.all_served();
     fleet.all_serve(2, "3");
+}
+
+/// What is published may be an archive, of either kind.
+#[test]
+fn archives_are_releases_too() {
+    let shop = Shop::new(&Setup { instances: 2, ..Setup::default() });
+    for (version, kind, file) in [("1", "zip", "app.zip"), ("2", "gztar", "app.tar.gz")] {
+        for (name, text) in Program::python().files(version) {
+            shop.write(&format!("folder-{version}/{name}"), &text);
+        }
+        let archive = format!("import shutil; shutil.make_archive('app', '{kind}', 'folder-{version}')");
+        let made =
+            std::process::Command::new(python()).args(["-c", &archive]).current_dir(shop.path()).status();
+        assert!(made.unwrap().success());
+        shop.everup(&["publish", file, "--version", version]).done();
+    }
+    let fleet = shop.up();
+    fleet.deploy(&["1"]).succeeded_somehow();
+    fleet.deploy(&["2"]).succeeded_somehow();
+    until("the service", || fleet.get("/").contains("version 2").then_some(()));
+    let versions: Vec<VersionLine> =
+        serde_json::from_str(&fleet.everup(&["versions", "--json"]).done().out).unwrap();
+    let mut seen: Vec<_> =
+        versions.iter().map(|v| (v.release.version.as_str(), v.running, v.proven)).collect();
+    seen.sort_unstable();
+    assert_eq!(seen, [("1", 0, false), ("2", 2, true)]);
 }

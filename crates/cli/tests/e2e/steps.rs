@@ -51,9 +51,12 @@ impl Life {
     }
 
     fn kill(&mut self, who: Who, victim: &InstanceId) {
-        if who.has_requests() {
-            self.inside += self.users.waiting() + LATE;
-        }
+        self.inside += match who {
+            // What is held is not inside the app.
+            Who::App | Who::Minder if self.way == AllAtOnce => LATE,
+            _ if who.has_requests() => self.users.waiting() + LATE,
+            _ => 0,
+        };
         let fleet = &mut self.fleet;
         match who {
             Who::Keeper => fleet.replace_keeper_now(),
@@ -128,6 +131,10 @@ fn dies_in_each(who: Who, way: Way, steps: &[Step]) {
         life.all_serve();
     }
     assert_eq!(life.ran(), migrated);
+    if who == Who::Sleeper {
+        // Whatever it still wanted when it woke: nobody started anything twice.
+        assert_eq!(life.started_twice(), Vec::<String>::new());
+    }
     let inside = life.inside;
     life.users.served_but(inside);
 }

@@ -62,3 +62,18 @@ fn ctrl_c_leaves_the_frame_as_it_is() {
     assert!(text.contains("goes on; `everup status --watch` follows it"), "{text}");
     fleet.all_serve(3, "2");
 }
+
+/// It stays up, and says where everything is; Ctrl-C ends it.
+#[test]
+fn the_demo_stays_until_ctrl_c() {
+    let shop = Shop::new(&Setup::default());
+    let mut terminal = Terminal::run(&shop, &["demo"], 100);
+    terminal.shows("the end of the story", |line| line.contains("every promise was kept"));
+    terminal.shows("the service and the API", |line| {
+        line.contains("the service is http://127") && line.contains("the API http://127")
+    });
+    terminal.shows("how to deploy by hand", |line| line.contains(" deploy 6"));
+    terminal.keys(b"\x03");
+    let (code, lines) = terminal.ended();
+    assert_eq!(code, 0, "{}", lines.join("\n"));
+}

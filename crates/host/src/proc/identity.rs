@@ -39,6 +39,13 @@ impl Identity {
         self.lives().then_some(fd)
     }
 
+    /// As [`Self::open`], also where it is dying: it no longer lives as others see it, and still holds files and locks.
+    #[must_use]
+    pub fn open_dying(&self) -> Option<OwnedFd> {
+        let fd = pidfd_open(self.raw()?, PidfdFlags::empty()).ok()?;
+        Stat::read(self.pid).is_some_and(|stat| stat.identity() == *self).then_some(fd)
+    }
+
     /// Sends `signal` to this very process; says whether it was there to get it.
     pub fn signal(&self, signal: Signal) -> bool {
         self.open().is_some_and(|fd| pidfd_send_signal(fd, signal).is_ok())

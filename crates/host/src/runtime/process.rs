@@ -2,7 +2,7 @@
 
 use super::check::Proofs;
 use super::launch::launch;
-use super::wait::{ended, kill_marked};
+use super::wait::{DYING, ended, kill_marked};
 use super::{Releases, Setup};
 use crate::adopt::{Standing, mark, standing};
 use crate::logs::last_lines_from;
@@ -75,6 +75,10 @@ impl ProcessRuntime {
     /// What an app leaves whose minder was killed: its processes are ended, and its state says so. One failure,
     /// and not two owners of one port.
     async fn bury(&self, mut state: State, slot: Slot) -> Ended {
+        // One that is dying has lost its name already, and still holds its place.
+        if !matches!(timeout(DYING, ended(&state.minder)).await, Ok(Ok(()))) {
+            tracing::warn!("the minder {} of {} was killed and does not end", state.minder.pid, state.start);
+        }
         let killed = kill_marked(&mark(&state), state.minder.pid).await;
         let how = How::Unseen("its minder was killed".to_owned());
         let ended = Ended { how, log: self.last_words(&state, slot), killed };

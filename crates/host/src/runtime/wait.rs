@@ -9,14 +9,14 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::timeout;
 
 /// What was killed is gone after so long, or stuck in the kernel.
-const DYING: Duration = Duration::from_secs(10);
+pub(super) const DYING: Duration = Duration::from_secs(10);
 
 /// So many killed processes are named.
 const NAMED: usize = 20;
 
-/// Waits until `process` has ended.
+/// Waits until `process` has ended: all of its threads, and with them whatever it held.
 pub(crate) async fn ended(process: &Identity) -> io::Result<()> {
-    let Some(fd) = process.open() else { return Ok(()) };
+    let Some(fd) = process.open_dying() else { return Ok(()) };
     #[expect(
         deprecated,
         reason = "its successor is unsafe; an OwnedFd keeps its descriptor open, which is what that asks for"

@@ -14,7 +14,7 @@ pub(crate) use clock::Clock;
 pub(crate) use deployment::{Ended, Running};
 pub(crate) use fleet::{Fleet, get};
 pub(crate) use processes::{freeze, signal};
-pub(crate) use program::{Flaw, Program};
+pub(crate) use program::{Flaw, Program, python};
 pub(crate) use shop::{Said, Setup, Shop};
 pub(crate) use stranger::Stranger;
 pub(crate) use terminal::Terminal;
