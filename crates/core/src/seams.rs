@@ -147,7 +147,8 @@ pub trait Runtime {
     async fn start(&self, release: &ReleaseRef, slot: Slot, start: &StartId) -> Result<Running, Problem>;
     /// TERM to the whole process tree, KILL at the deadline; done when no process of it lives.
     async fn stop(&self, running: &Running, deadline: Millis) -> Exit;
-    /// What of ours runs on this machine: only what agrees in PID, start time and boot id.
+    /// What of ours runs on this machine: only what agrees in PID, start time and boot id. What was told to stop does
+    /// not run any more: its end is waited for.
     async fn adopt(&self) -> Found;
     /// One health check: does it answer, is the answer from a process of this start, and which version does it say?
     async fn check(&self, running: &Running) -> Result<Health, Problem>;

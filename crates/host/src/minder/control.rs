@@ -23,6 +23,8 @@ pub fn control_of(state: &Path) -> PathBuf {
 /// # Errors
 /// When the pipe cannot be written for another reason.
 pub fn order_stop(state: &Path, start: &StartId, deadline: Millis) -> io::Result<bool> {
+    // First of all: whoever looks from here on must not take it for an app that will go on serving.
+    std::fs::write(stopping_of(state), start.as_str())?;
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     match open(control_of(state), flags, Mode::empty()) {
         Ok(pipe) => {
@@ -33,6 +35,16 @@ pub fn order_stop(state: &Path, start: &StartId, deadline: Millis) -> io::Result
         Err(Errno::NXIO | Errno::NOENT) => Ok(false),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether `start` was told to end. It may still run, and answer, until its time is over.
+#[must_use]
+pub fn is_stopping(state: &Path, start: &StartId) -> bool {
+    std::fs::read(stopping_of(state)).is_ok_and(|told| told == start.as_str().as_bytes())
+}
+
+fn stopping_of(state: &Path) -> PathBuf {
+    state.with_extension("stopping")
 }
 
 /// The minder's end of the pipe.

@@ -21,7 +21,7 @@ mod state;
 mod watch;
 
 pub use charge::{Answer, Charge, Duty, LogTo, MARK};
-pub use control::{control_of, order_stop};
+pub use control::{control_of, is_stopping, order_stop};
 pub(crate) use spawn::become_user;
 pub use state::{Ended, How, Place, STATE_FORM, State};
 

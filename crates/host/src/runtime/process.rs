@@ -6,7 +6,7 @@ use super::wait::{DYING, ended, kill_marked};
 use super::{Releases, Setup};
 use crate::adopt::{Standing, mark, standing};
 use crate::logs::last_lines_from;
-use crate::minder::{Answer, Charge, Duty, Ended, How, LogTo, State, order_stop};
+use crate::minder::{Answer, Charge, Duty, Ended, How, LogTo, State, is_stopping, order_stop};
 use crate::proc::{Identity, Listener, all, listening_on, memory_allows_overlap, sockets_of};
 use everup_core::ids::StartId;
 use everup_core::instance::{Exit, Found, Health, Outcome, Problem, Run, Running, Slot};
@@ -179,7 +179,13 @@ impl Runtime for ProcessRuntime {
             let Some(state) = State::read(&self.setup.state_of(slot)) else { continue };
             match standing(&state) {
                 Standing::Minded => {
-                    apps.extend(state.running().map(|running| self.located(running, &state)));
+                    let Some(running) = state.running() else { continue };
+                    if is_stopping(&self.setup.state_of(slot), &state.start) {
+                        // Whoever ordered that may be gone; the order is not taken back.
+                        self.stop(&running, self.setup.app.stop).await;
+                    } else {
+                        apps.push(self.located(running, &state));
+                    }
                 }
                 Standing::Lost => {
                     self.bury(state, slot).await;

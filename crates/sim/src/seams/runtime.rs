@@ -18,6 +18,12 @@ fn exit(how: &str) -> Exit {
 }
 
 impl Place {
+    /// An app that was told to stop, and has not.
+    fn stopping(&self) -> Option<Running> {
+        let world = self.sim.world();
+        world.hosts[&self.id].apps.values().find(|app| app.stopping).map(|app| app.running.clone())
+    }
+
     fn make_app(&self, release: &ReleaseRef, slot: Slot, start: &StartId) -> Result<App, Problem> {
         let longest = self.longest_start();
         let mut world = self.sim.world();
@@ -103,6 +109,9 @@ impl Runtime for Place {
 
     async fn adopt(&self) -> Found {
         self.takes(1, 30).await;
+        while let Some(running) = self.stopping() {
+            self.exited(&running).await;
+        }
         let mut world = self.sim.world();
         Found { apps: world.host(&self.id).apps.values().map(|app| app.running.clone()).collect() }
     }
