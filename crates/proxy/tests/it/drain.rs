@@ -210,6 +210,26 @@ fn at_the_deadline_each_is_ended_in_its_own_way() {
     });
 }
 
+/// Nobody here knows a last word of another protocol: it is closed without one.
+#[test]
+fn another_upgrade_is_passed_on_as_it_is_and_closed_at_the_deadline() {
+    test(async {
+        let app = App::start(|request| async move { echo(request) }).await;
+        let proxy = Running::start(Config::default()).await;
+        let id = proxy.add("i-1", Some(app.address)).await;
+        let from = now();
+        let mut socket = open(&proxy, "/socket", "connection: upgrade\r\nupgrade: chat/1\r\n").await;
+        socket.write_all(b"hello\n").await.unwrap();
+        read_until(&mut socket, b"hello\n").await;
+        proxy.until(&id, |c| c.in_flight == 1 && c.streams == 1).await;
+        let drained = proxy.client.gate(id).drain(&drain(Millis(100))).await.unwrap();
+        assert_eq!(drained, Drained { ended: 1, cut: 0 });
+        assert!(rest_of(&mut socket).await.is_empty());
+        let requests = proxy.measure(from).await.requests;
+        assert_eq!((requests.total, requests.failed, requests.ended_by_design), (1, 0, 1));
+    });
+}
+
 /// A hold waits for what is inside; a WebSocket would let it wait for ever, and nothing else is touched.
 #[test]
 fn a_hold_ends_what_lasts_and_cuts_nothing() {
@@ -275,8 +295,9 @@ fn a_drain_that_is_taken_back_says_so() {
     });
 }
 
-/// A WebSocket, as far as a proxy can see.
+/// What the client wants to speak, and whatever it says, again.
 pub(crate) fn echo(mut request: Request<hyper::body::Incoming>) -> Response<Body> {
+    let protocol = request.headers()["upgrade"].clone();
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::task::spawn_local(async move {
         let (mut reads, mut writes) = tokio::io::split(TokioIo::new(upgraded.await.unwrap()));
@@ -285,7 +306,7 @@ pub(crate) fn echo(mut request: Request<hyper::body::Incoming>) -> Response<Body
     let mut response = text("");
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     response.headers_mut().insert("connection", "upgrade".parse().unwrap());
-    response.headers_mut().insert("upgrade", "websocket".parse().unwrap());
+    response.headers_mut().insert("upgrade", protocol);
     response
 }
 

@@ -191,3 +191,24 @@ fn an_app_that_says_nothing_is_given_up() {
         proxy.until(&id, |c| c.in_flight == 0).await;
     });
 }
+
+#[test]
+fn a_head_that_is_too_large_is_refused() {
+    test(async {
+        let app = App::named("one").await;
+        let proxy = Running::start(Config { head_bytes: 16 << 10, ..Config::default() }).await;
+        proxy.add("i-1", Some(app.address)).await;
+        let answer = async |bytes: usize| {
+            let mut stream = TcpStream::connect(proxy.address).await.unwrap();
+            let head =
+                format!("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx: {}\r\n\r\n", "x".repeat(bytes));
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).await.unwrap();
+            String::from_utf8(answer).unwrap()
+        };
+        assert!(answer(8 << 10).await.starts_with("HTTP/1.1 200"));
+        let refused = answer(17 << 10).await;
+        assert!(refused.starts_with("HTTP/1.1 431"), "{refused}");
+    });
+}
