@@ -129,7 +129,8 @@ pub fn shorten(text: &str, width: usize) -> String {
     clean.take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
-/// `text` in lines of `width`, broken at spaces where there are any; what follows the first line stands two columns further in.
+/// `text` in lines of `width`, broken at spaces where there are any; what follows the first line stands two columns
+/// further in.
 #[must_use]
 pub fn wrap(text: &str, indent: &str, width: usize) -> Vec<String> {
     let mut lines = vec![indent.to_owned()];

@@ -23,8 +23,9 @@ pub fn control_of(state: &Path) -> PathBuf {
 /// # Errors
 /// When the pipe cannot be written for another reason.
 pub fn order_stop(state: &Path, start: &StartId, deadline: Millis) -> io::Result<bool> {
-    // First of all: whoever looks from here on must not take it for an app that will go on serving.
-    std::fs::write(stopping_of(state), start.as_str())?;
+    // First of all: whoever looks from here on must not take it for an app that will go on serving. A full disk refuses
+    // that; it must not keep the app from being stopped in order.
+    let _ = std::fs::write(stopping_of(state), start.as_str());
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     match open(control_of(state), flags, Mode::empty()) {
         Ok(pipe) => {
