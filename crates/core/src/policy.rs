@@ -112,7 +112,8 @@ pub struct Policy {
     /// How long the old app stays beside the new one after the switch (overlap).
     pub linger: Millis,
     /// A new release is believed once it was in service for so long: one that dies two seconds after its first
-    /// passed check is caught here. Several instances prove themselves at once.
+    /// passed check is caught here, before the next batch is touched (with overlap, before the old app ends). 0 waits
+    /// for no proof.
     pub prove: Millis,
     /// For staging on one instance.
     pub stage: Millis,

@@ -2,6 +2,8 @@
 
 use crate::harness::{Fleet, Program, Setup, Shop, until};
 use everup_core::deployment::State;
+use everup_core::instance::Phase;
+use everup_core::status::Line;
 use std::fs;
 use std::path::Path;
 
@@ -132,15 +134,28 @@ fn the_runners_agent_is_killed() {
 /// C23: newcomers, a dead coordinator and an operator who presses it all again, during a migration.
 #[test]
 fn whatever_happens_it_runs_once() {
-    let fleet = Shop::serving(&Setup { instances: 2, ..Setup::default() }, &Program::python(), &migration(4));
+    let wait = "echo $EVERUP_INSTANCE $$ >> \"$SHOP/ran\"; until [ -e \"$SHOP/go\" ]; do sleep 0.02; done";
+    let next = Program::python().migrating("orders", wait);
+    let fleet = Shop::serving(&Setup { instances: 2, ..Setup::default() }, &Program::python(), &next);
     let users = fleet.users();
     let running = fleet.begin(&["2"]);
     running.reached(State::Migrating);
     until("the migration to run", || (runs(&fleet) > 0).then_some(()));
+    let before = fleet.seats();
     fleet.everup(&["scale", "5"]).done();
+    // They start nothing, and say what they wait for.
+    let said = format!("deployment {} is migrating: it says when to start", running.id());
+    let waits = |line: &Line| {
+        let is_newcomer = !before.contains_key(&line.id) && line.release.is_none();
+        is_newcomer && line.phase == Some(Phase::Waiting) && line.waiting.as_ref() == Some(&said)
+    };
+    until("three newcomers to wait", || {
+        (fleet.status().instances.iter().filter(|line| waits(line)).count() == 3).then_some(())
+    });
     fleet.kill_agent(&fleet.coordinator());
     fleet.everup(&["deploy", "2"]).ended(7);
     fleet.everup(&["resume"]);
+    fleet.write("go", "");
     running.ended().succeeded_somehow();
     users.all_served();
     assert_eq!(runs(&fleet), 1);

@@ -1,6 +1,10 @@
 //! Releases that do not work: the fleet goes back, no user notices, and the reason names who, what and the last words.
 
-use crate::harness::{Flaw, Program, Setup, Shop};
+use crate::harness::{Flaw, Program, Setup, Shop, Watch, python};
+use everup_core::status::Status;
+
+/// So many requests are inside one app at once.
+const INSIDE: u64 = 5;
 
 #[track_caller]
 fn goes_back(setup: &Setup, next: &Program, reason: &[&str]) {
@@ -43,6 +47,38 @@ fn the_third_of_ten_fails() {
     users.all_served();
 }
 
+/// C20: the same under load, when its users are already inside, with apps that take their time to start. Neither on the
+/// way there nor on the way back are there too few, in the fleet or in a zone.
+#[test]
+fn the_third_of_ten_dies_under_load() {
+    let slow = |first: &str| Program::app().command(&format!("{first}sleep 3; exec {} app.py", python()));
+    let count = "echo started >> \"$SHOP/starts\"; export STARTED=$(wc -l < \"$SHOP/starts\"); ";
+    let setup = Setup { instances: 10, deploy: "prove = \"3s\"", ..checked() };
+    let fleet = Shop::serving(&setup, &slow(""), &slow(count).with(Flaw::DiesThird));
+    let users = fleet.users();
+    let before = fleet.apps();
+    let watch = Watch::over(&fleet);
+    let ended = fleet.deploy(&["2"]).rolled_back().because(&["out of memory", "before it was proven"]);
+    fleet.all_serve(10, "1");
+    let kept = fleet.apps().iter().filter(|(id, app)| before[id] == **app).count();
+    assert_eq!(kept, 7, "{:#?}", ended.record.story);
+    assert_eq!(ended.record.receipt.as_ref().unwrap().lowest_in_service, Some(9));
+    // Who has just begun to look has not heard everybody.
+    let mut seen = watch.seen();
+    seen.retain(|status| status.instances.iter().filter(|line| line.phase.is_some()).count() == 10);
+    assert!(seen.len() > 30, "it told only {} times how everybody is", seen.len());
+    for Status { instances, .. } in seen {
+        let serving = |zone: &str| {
+            let lines = instances.iter().filter(|line| line.zone.as_str() == zone);
+            lines.filter(|line| line.in_service).count()
+        };
+        let zones = [serving("a"), serving("b")];
+        assert!(zones.iter().sum::<usize>() >= 9 && zones.iter().all(|n| *n >= 4), "{instances:#?}");
+    }
+    // What the release itself answered badly: whoever was inside it when it died.
+    users.served_but(INSIDE);
+}
+
 fn checked() -> Setup {
     let health = "path = \"/healthz\"\nversion_path = \"/version\"\nfailures = 2";
     Setup { health, deploy: "start = \"3s\"\nprove = \"3s\"", ..Setup::default() }
@@ -81,7 +117,7 @@ fn dies_two_seconds_after_it_was_healthy() {
     let fleet = Shop::serving(&checked(), &Program::app(), &with(Flaw::DiesSoon));
     let users = fleet.users();
     fleet.deploy(&["2"]).rolled_back().because(&["out of memory"]);
-    users.served_but(5);
+    users.served_but(INSIDE);
     fleet.all_serve(4, "1");
 }
 
@@ -92,7 +128,7 @@ fn dies_two_seconds_after_the_switch() {
     let fleet = Shop::serving(&setup, &Program::app(), &with(Flaw::DiesSoon));
     let users = fleet.users();
     fleet.deploy(&["2"]).rolled_back().because(&["out of memory"]);
-    users.served_but(5);
+    users.served_but(INSIDE);
     fleet.all_serve(4, "1");
 }
 

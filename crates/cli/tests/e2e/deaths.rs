@@ -1,4 +1,4 @@
-//! kill -9 in quiet times, and of what a deployment does not always have; `steps.rs` has each step of one. Requests that
+//! kill -9 in quiet times, and of what a deployment does not always have; `steps.rs` and `interruptions.rs` have each moment of one. Requests that
 //! were inside what was killed may fail; no other.
 
 use crate::harness::{Fleet, Program, Setup, Shop, freeze, signal, until};

@@ -65,7 +65,8 @@ fn a_stranger_shares_the_port() {
     std::fs::remove_file(fleet.path().join("at-starting")).unwrap();
     let running = fleet.begin(&["2"]);
     let at = fleet.path().join("at-starting");
-    let id: InstanceId = until("a start", || std::fs::read_to_string(&at).ok()?.lines().next()?.parse().ok());
+    let id: InstanceId =
+        until("a start", || std::fs::read_to_string(&at).ok()?.split_once(' ')?.0.parse().ok());
     let stranger = Stranger::on(&fleet, fleet.port(&id, Slot::A), "2");
     stranger.answers();
     fleet.write("go-starting", "");

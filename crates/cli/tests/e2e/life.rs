@@ -2,7 +2,8 @@
 //!
 //! The app waits in each step for the test's word, so what happens in a step happens in it, and the step cannot end.
 
-use crate::harness::{Ended, Fleet, Program, Setup, Shop, Users, freeze, signal, until};
+use crate::harness::{Ended, Fleet, Program, Running, Setup, Shop, Users, freeze, signal, until};
+use everup_cli::demo::database;
 use everup_core::deployment::State;
 use everup_core::ids::InstanceId;
 use everup_core::instance::Phase;
@@ -11,6 +12,7 @@ use rustix::process::Signal;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::thread::JoinHandle;
 
 /// A step that an instance is in.
@@ -67,6 +69,19 @@ impl Step {
     }
 }
 
+/// So many are published.
+const RELEASES: u32 = 9;
+/// While this file is there, migrations fail.
+const BREAKS: &str = "breaks";
+
+/// Whom a step is about.
+#[derive(Debug, Clone)]
+pub(crate) struct Victim {
+    pub(crate) instance: InstanceId,
+    /// The process of its app that is in the step.
+    pub(crate) app: u32,
+}
+
 /// A fleet that lives on, and its users.
 pub(crate) struct Life {
     pub(crate) fleet: Fleet,
@@ -84,17 +99,38 @@ pub(crate) struct Life {
 impl Life {
     pub(crate) fn begin(gate: &'static str, way: Way, instances: u32) -> Self {
         let setup = Setup { instances, gate, deploy: "drain = \"20s\"", ..Setup::default() };
-        let shop = Shop::new(&setup);
+        Self::of(&setup, way)
+    }
+
+    /// The new apps are started beside the old ones.
+    pub(crate) fn with_overlap(gate: &'static str, instances: u32) -> Self {
+        let deploy = "drain = \"20s\"\noverlap = true";
+        Self::of(&Setup { instances, gate, deploy, ..Setup::default() }, Rolling)
+    }
+
+    fn of(setup: &Setup, way: Way) -> Self {
+        let shop = Shop::new(setup);
         for step in Step::ALL {
             shop.write(&format!("go-{}", step.name()), "");
         }
-        for version in 1..=6_u32 {
+        shop.write("database", "schema 1\n");
+        for version in 1..=RELEASES {
             shop.publish(&version.to_string(), &release(way, version));
         }
         let fleet = shop.up();
         fleet.deploy(&["1"]).succeeded_somehow();
-        let users = fleet.users();
-        Self { fleet, users, way, instances, version: 1, serving: 1, inside: 0 }
+        let users = Users::who_write(fleet.address);
+        Self { fleet, users, way, instances: setup.instances, version: 1, serving: 1, inside: 0 }
+    }
+
+    /// The users go. At most so many of their requests failed as were inside what was killed; what they were told is
+    /// counted is counted, and nothing twice.
+    #[track_caller]
+    pub(crate) fn ends(self) {
+        let tally = self.users.served_but(self.inside);
+        let counted = database::counted(&self.fleet.path().join("database")).unwrap();
+        assert!(!counted.is_empty());
+        assert_eq!(tally.compare(&counted), Vec::<String>::new());
     }
 
     /// Has the fleet become as large as it is to be; done when whoever comes knows what to do.
@@ -111,12 +147,6 @@ impl Life {
         });
     }
 
-    /// Whether an app of `version` was ever started on the instance.
-    pub(crate) fn has_started(&self, version: u32, id: &InstanceId) -> bool {
-        let started = fs::read_to_string(self.fleet.path().join("started")).unwrap();
-        started.lines().any(|line| line == format!("{version} on {id}"))
-    }
-
     /// "2 on i1", of every app that was started there more than once.
     pub(crate) fn started_twice(&self) -> Vec<String> {
         let text = fs::read_to_string(self.fleet.path().join("started")).unwrap();
@@ -130,19 +160,18 @@ impl Life {
     pub(crate) fn meanwhile(
         &mut self,
         step: Step,
-        happens: impl FnOnce(&mut Self, &InstanceId),
+        happens: impl FnOnce(&mut Self, &Victim),
     ) -> (Ended, Option<String>) {
-        self.version += 1;
-        self.serving = self.version;
         self.block(step);
         let last = (step == Draining).then(|| self.ask_last());
         let stopped = (step == Staging).then(|| self.stop_an_agent());
-        let words = [&self.version.to_string(), "--strategy", self.way.word()];
-        let running = self.fleet.begin(&words);
+        self.version += 1;
+        let running = self.deploy();
         running.reached(step.state(self.way));
-        let victim = stopped.as_ref().map_or_else(|| self.in_step(step), |(id, _)| id.clone());
+        let victim = stopped.as_ref().map_or_else(|| self.in_step(step), |(victim, _)| victim.clone());
         assert_eq!(running.record().unwrap().state, step.state(self.way), "{step:?}");
         let id = running.orphan();
+        self.serving = self.version;
         happens(self, &victim);
         if let Some((_, agent)) = stopped.filter(|(_, agent)| agent.lives()) {
             signal(agent.pid, Signal::CONT);
@@ -151,16 +180,75 @@ impl Life {
         (self.fleet.ended(&id), last.map(|last| last.join().unwrap()))
     }
 
+    /// The next deployment fails, and something happens while the old release is being started again.
+    pub(crate) fn on_the_way_back(&mut self, happens: impl FnOnce(&mut Self, &Victim)) -> Ended {
+        self.block(Starting);
+        self.fleet.write(BREAKS, "");
+        self.version += 1;
+        let running = self.deploy();
+        if self.way == Rolling {
+            let new = self.at(Starting);
+            self.forget(Starting);
+            signal(new.app, Signal::KILL);
+        }
+        running.reached(State::RollingBack);
+        let victim = self.at(Starting);
+        assert_eq!(running.record().unwrap().state, State::RollingBack);
+        let id = running.orphan();
+        happens(self, &victim);
+        self.unblock(Starting);
+        fs::remove_file(self.fleet.path().join(BREAKS)).unwrap();
+        self.fleet.ended(&id)
+    }
+
+    /// The next deployment is paused while its first instance moves, and something happens when that is done; then the
+    /// deployment is resumed.
+    pub(crate) fn paused(&mut self, happens: impl FnOnce(&mut Self, &Victim)) -> Ended {
+        self.block(Starting);
+        self.version += 1;
+        let running = self.deploy();
+        let victim = self.at(Starting);
+        self.fleet.everup(&["pause"]).done();
+        running.reached(State::Paused);
+        self.unblock(Starting);
+        // What is proven may die without being the release's fault.
+        running.until("the first to be proven", |record| record.proven || record.state.is_final());
+        let id = running.orphan();
+        self.serving = self.version;
+        happens(self, &victim);
+        // Whoever leads now has heard of the pause.
+        until("somebody to lead", || self.fleet.status().coordinator);
+        let record = self.fleet.record(&id).unwrap();
+        assert_eq!(record.state, State::Paused, "{}", record.because);
+        self.fleet.everup(&["resume"]).done();
+        self.fleet.ended(&id)
+    }
+
+    /// Begins to deploy the version.
+    fn deploy(&self) -> Running<'_> {
+        let words = [&self.version.to_string(), "--strategy", self.way.word()];
+        self.fleet.begin(&words)
+    }
+
     /// The release is not ready everywhere while an agent sleeps.
-    fn stop_an_agent(&self) -> (InstanceId, Identity) {
-        let id = self.fleet.seats().into_keys().next_back().unwrap();
-        let agent = Identity::of(self.fleet.agent(&id)).unwrap();
+    fn stop_an_agent(&self) -> (Victim, Identity) {
+        let (instance, app) = self.fleet.apps().into_iter().next_back().unwrap();
+        let agent = Identity::of(self.fleet.agent(&instance)).unwrap();
         freeze(agent.pid);
-        (id, agent)
+        (Victim { instance, app }, agent)
+    }
+
+    /// What was said of a step before does not count.
+    fn forget(&self, step: Step) {
+        let _ = fs::remove_file(self.told(step));
+    }
+
+    fn told(&self, step: Step) -> PathBuf {
+        self.fleet.path().join(format!("at-{}", step.name()))
     }
 
     fn block(&self, step: Step) {
-        let _ = fs::remove_file(self.fleet.path().join(format!("at-{}", step.name())));
+        self.forget(step);
         fs::remove_file(self.go(step)).unwrap();
     }
 
@@ -168,7 +256,7 @@ impl Life {
         fs::write(self.go(step), "").unwrap();
     }
 
-    fn go(&self, step: Step) -> std::path::PathBuf {
+    fn go(&self, step: Step) -> PathBuf {
         self.fleet.path().join(format!("go-{}", step.name()))
     }
 
@@ -190,20 +278,21 @@ impl Life {
     }
 
     /// Waits until an instance is in `step`, and says which.
-    fn in_step(&self, step: Step) -> InstanceId {
-        let id = self.at(step);
+    fn in_step(&self, step: Step) -> Victim {
+        let victim = self.at(step);
         if step == Draining && self.way == Rolling {
-            self.leaves(&id);
+            self.leaves(&victim.instance);
         }
-        id
+        victim
     }
 
     /// Waits until the app of somebody says that it is in `step`.
-    fn at(&self, step: Step) -> InstanceId {
-        let told = self.fleet.path().join(format!("at-{}", step.name()));
+    fn at(&self, step: Step) -> Victim {
+        let told = self.told(step);
         until(step.name(), || {
             let text = fs::read_to_string(&told).ok()?;
-            text.lines().next()?.parse().ok()
+            let (instance, app) = text.lines().next()?.split_once(' ')?;
+            Some(Victim { instance: instance.parse().ok()?, app: app.parse().ok()? })
         })
     }
 
@@ -211,11 +300,8 @@ impl Life {
     fn leaves(&self, id: &InstanceId) {
         until("the instance with the last request to leave", || {
             let status = self.fleet.status();
-            status
-                .instances
-                .iter()
-                .any(|line| line.id == *id && line.phase == Some(Phase::Leaving))
-                .then_some(())
+            let mut lines = status.instances.iter().filter(|line| line.id == *id);
+            lines.any(|line| matches!(line.phase, Some(Phase::Leaving | Phase::Lingering))).then_some(())
         });
     }
 
@@ -236,6 +322,7 @@ fn release(way: Way, version: u32) -> Program {
     if way == Rolling || version == 1 {
         return program;
     }
-    let wait = "echo $EVERUP_INSTANCE >> \"$SHOP/at-migrating\"; until [ -e \"$SHOP/go-migrating\" ]; do sleep 0.02; done";
-    program.migrating(&format!("m{version}"), &format!("echo {version} >> \"$SHOP/ran\"; {wait}"))
+    let wait = "echo $EVERUP_INSTANCE $$ >> \"$SHOP/at-migrating\"; until [ -e \"$SHOP/go-migrating\" ]; do sleep 0.02; done";
+    let ends = format!("! [ -e \"$SHOP/{BREAKS}\" ]");
+    program.migrating(&format!("m{version}"), &format!("echo {version} >> \"$SHOP/ran\"; {wait}; {ends}"))
 }

@@ -7,6 +7,7 @@
 
 mod harness;
 mod life;
+mod who;
 // A proxy that loses answers: the same as before the store's own tests.
 #[path = "../../../cloud/tests/faulty/mod.rs"]
 mod faulty;
@@ -17,6 +18,7 @@ mod clocks;
 mod deaths;
 mod impostors;
 mod input;
+mod interruptions;
 mod newcomers;
 mod operators;
 mod outage;

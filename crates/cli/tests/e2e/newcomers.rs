@@ -8,12 +8,6 @@ use everup_core::status::Line;
 use std::collections::BTreeSet;
 use std::fs;
 
-/// How often an app of `version` was started on the instance.
-fn starts(fleet: &Fleet, version: &str, id: &InstanceId) -> usize {
-    let text = fs::read_to_string(fleet.path().join("started")).unwrap_or_default();
-    text.lines().filter(|line| *line == format!("{version} on {id}")).count()
-}
-
 /// An app that is started on this instance waits.
 fn block(fleet: &Fleet, id: &InstanceId) {
     fleet.write(&format!("not-starting-{id}"), "");
@@ -25,7 +19,7 @@ fn unblock(fleet: &Fleet, id: &InstanceId) {
 
 /// Waits until an app of `version` waits on one of `among`, and says which.
 fn waits_on(fleet: &Fleet, version: &str, among: &BTreeSet<InstanceId>) -> InstanceId {
-    until("an app to be started", || among.iter().find(|id| starts(fleet, version, id) > 0).cloned())
+    until("an app to be started", || among.iter().find(|id| fleet.starts(version, id) > 0).cloned())
 }
 
 /// Three more come, and serve `version`, which the mirror's readers do not hear of before it is proven for good.
@@ -84,11 +78,11 @@ fn come_while_a_roll_fails_and_after_it() {
     three_come(&fleet, "2");
 
     // On the way back it is the old one again.
-    let before = starts(&fleet, "1", &first);
+    let before = fleet.starts("1", &first);
     block(&fleet, &first);
     unblock(&fleet, &second);
     fleet.kill_app(&second);
-    until("the first one's way back", || (starts(&fleet, "1", &first) > before).then_some(()));
+    until("the first one's way back", || (fleet.starts("1", &first) > before).then_some(()));
     assert_eq!(running.record().unwrap().state, State::RollingBack);
     three_come(&fleet, "1");
     // Whoever takes over goes on with the way back.

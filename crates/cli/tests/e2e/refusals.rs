@@ -34,7 +34,7 @@ fn refused_in_each(way: Way, steps: &[Step]) {
     // None of them left a lock.
     life.fleet.deploy(&[NEXT, "--strategy", way.word()]).succeeded_somehow();
     life.fleet.all_serve(3, NEXT);
-    life.users.all_served();
+    life.ends();
 }
 
 /// Each names the deployment that runs, to what, by whom, since when, and where it is.

@@ -1,43 +1,10 @@
-//! What happens in each step of a deployment, of both kinds: everybody is killed in turn (kill -9), and instances come
+//! What happens in each step of a deployment, of both kinds and with overlap: everybody is killed in turn (kill -9), and instances come
 //! and go, while the step is under way and cannot end.
 
-use crate::harness::{Ended, Fleet, Setup, freeze, signal, until};
+use crate::harness::{Ended, Setup};
 use crate::life::{AllAtOnce, Draining, Life, Migrating, Rolling, Staging, Starting, Step, Stopping, Way};
+use crate::who::Who;
 use everup_core::deployment::State;
-use everup_core::ids::InstanceId;
-use rustix::process::Signal;
-
-/// Who dies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Who {
-    Keeper,
-    Balancer,
-    Coordinator,
-    /// The coordinator too, but it only sleeps until another one goes on, and wakes in the middle of the step.
-    Sleeper,
-    /// The agent of the instance that is in the step.
-    Agent,
-    /// The minder of its app.
-    Minder,
-    /// Its app.
-    App,
-    /// The proxy before its app.
-    Proxy,
-}
-
-impl Who {
-    /// Whether users' requests are inside.
-    const fn has_requests(self) -> bool {
-        matches!(self, Self::Balancer | Self::Minder | Self::App | Self::Proxy)
-    }
-
-    fn gate(self) -> &'static str {
-        if matches!(self, Self::Proxy) { "proxy" } else { Setup::default().gate }
-    }
-}
-
-/// Between the look at the users and the kill some more requests may have come.
-const LATE: u64 = 5;
 
 impl Life {
     /// The next deployment, in a step of which somebody dies.
@@ -49,41 +16,6 @@ impl Life {
         );
         ended
     }
-
-    fn kill(&mut self, who: Who, victim: &InstanceId) {
-        self.inside += match who {
-            // What is held is not inside the app.
-            Who::App | Who::Minder if self.way == AllAtOnce => LATE,
-            _ if who.has_requests() => self.users.waiting() + LATE,
-            _ => 0,
-        };
-        let fleet = &mut self.fleet;
-        match who {
-            Who::Keeper => fleet.replace_keeper_now(),
-            Who::Balancer => fleet.kill_balancer(),
-            Who::Coordinator => fleet.kill_agent(&fleet.coordinator()),
-            Who::Sleeper => sleeps(fleet),
-            Who::Agent => fleet.kill_agent(victim),
-            Who::Minder => fleet.kill_minder(victim),
-            Who::App => fleet.kill_app(victim),
-            Who::Proxy => fleet.kill_proxy(victim),
-        }
-    }
-}
-
-/// It is asleep until the others have noticed, which takes its lease and more, and another one has begun to decide.
-fn sleeps(fleet: &Fleet) {
-    let asleep = fleet.coordinator();
-    let agent = fleet.agent(&asleep);
-    freeze(agent);
-    let head = fleet.head().unwrap();
-    let id = head.current.unwrap().id;
-    until("another coordinator to go on", || {
-        // It may have been stopped before it told anybody that it leads; who is asked looks by itself.
-        fleet.everup(&["status"]);
-        (fleet.record(id.as_str())?.term > head.term).then_some(())
-    });
-    signal(agent, Signal::CONT);
 }
 
 /// How a deployment has to end in a step of which somebody died.
@@ -92,7 +24,7 @@ enum Outcome {
     Succeeds,
     /// The new app did not come up.
     GoesBack,
-    /// A hold fell together before anything was stopped; or all was idle by then, and what died was to be stopped.
+    /// What died was needed no more, or was.
     Either,
     /// There was no way back any more, and the one whose app did not come up is named.
     IsMixed,
@@ -101,6 +33,9 @@ enum Outcome {
 fn outcome(who: Who, way: Way, step: Step) -> Outcome {
     let is_app = matches!(who, Who::Minder | Who::App);
     match (way, step) {
+        // With overlap the new app serves by then: it is proven or not, and the old one is still there or not.
+        (Rolling, Draining | Stopping) if who == Who::Other => Outcome::Either,
+        // A hold fell together before anything was stopped; or all was idle by then, and what died was to be stopped.
         (AllAtOnce, Draining) if who.has_requests() => Outcome::Either,
         (AllAtOnce, Starting) if is_app => Outcome::IsMixed,
         (Rolling, Starting) if is_app => Outcome::GoesBack,
@@ -111,7 +46,16 @@ fn outcome(who: Who, way: Way, step: Step) -> Outcome {
 /// Somebody dies in each of `steps`, each time in the next deployment. Nobody but those who were inside notices, and
 /// each migration that was begun ran once.
 fn dies_in_each(who: Who, way: Way, steps: &[Step]) {
-    let mut life = Life::begin(who.gate(), way, 3);
+    lives_on(Life::begin(who.gate(), way, 3), who, steps);
+}
+
+/// The same in a roll that starts the new apps beside the old ones.
+fn dies_beside(who: Who, steps: &[Step]) {
+    lives_on(Life::with_overlap(who.gate(), 3), who, steps);
+}
+
+fn lives_on(mut life: Life, who: Who, steps: &[Step]) {
+    let way = life.way;
     let mut migrated = Vec::new();
     for step in steps {
         let before = life.serving;
@@ -135,8 +79,7 @@ fn dies_in_each(who: Who, way: Way, steps: &[Step]) {
         // Whatever it still wanted when it woke: nobody started anything twice.
         assert_eq!(life.started_twice(), Vec::<String>::new());
     }
-    let inside = life.inside;
-    life.users.served_but(inside);
+    life.ends();
 }
 
 /// The fleet becomes larger, or smaller, in each of `steps`: whoever comes takes the release that is right then, and
@@ -153,10 +96,11 @@ fn scales_in_each(way: Way, from: u32, by: i32, steps: &[Step]) {
         if way == AllAtOnce && matches!(step, Stopping | Migrating | Starting) {
             // From the first seal on the old release starts nowhere.
             let mut newcomers = life.fleet.seats().into_keys().filter(|id| !before.contains_key(id));
-            assert_eq!(newcomers.find(|id| life.has_started(old, id)), None, "{step:?}");
+            let has_started = |id: &_| life.fleet.starts(&old.to_string(), id) > 0;
+            assert_eq!(newcomers.find(has_started), None, "{step:?}");
         }
     }
-    life.users.all_served();
+    life.ends();
 }
 
 /// The steps of a rolling deployment.
@@ -243,6 +187,51 @@ fn a_proxy_dies_in_each_step_of_all_at_once() {
 #[test]
 fn a_proxy_dies_in_each_step_of_a_roll() {
     dies_in_each(Who::Proxy, Rolling, &ROLLING);
+}
+
+#[test]
+fn the_keeper_dies_in_each_step_beside() {
+    dies_beside(Who::Keeper, &ROLLING);
+}
+
+#[test]
+fn the_coordinator_dies_in_each_step_beside() {
+    dies_beside(Who::Coordinator, &ROLLING);
+}
+
+#[test]
+fn the_coordinator_sleeps_in_each_step_beside() {
+    dies_beside(Who::Sleeper, &ROLLING);
+}
+
+#[test]
+fn an_agent_dies_in_each_step_beside() {
+    dies_beside(Who::Agent, &ROLLING);
+}
+
+#[test]
+fn the_balancer_dies_in_each_step_beside() {
+    dies_beside(Who::Balancer, &ROLLING);
+}
+
+#[test]
+fn an_app_dies_in_each_step_beside() {
+    dies_beside(Who::App, &ROLLING);
+}
+
+#[test]
+fn the_app_beside_dies_in_each_step() {
+    dies_beside(Who::Other, &[Starting, Draining, Stopping]);
+}
+
+#[test]
+fn a_minder_dies_in_each_step_beside() {
+    dies_beside(Who::Minder, &ROLLING);
+}
+
+#[test]
+fn a_proxy_dies_in_each_step_beside() {
+    dies_beside(Who::Proxy, &ROLLING);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::instance::Phase;
 use crate::order::Task;
 use crate::policy::Strategy;
 use crate::record::Progress;
+use crate::time::Millis;
 use crate::words;
 
 impl Planner<'_> {
@@ -74,10 +75,21 @@ impl Planner<'_> {
             return present;
         }
         if self.next.proven {
-            return size;
+            return size.saturating_sub(self.unproven());
         }
         let begun = self.with(Progress::Done).len() + self.failed().len();
         size.saturating_sub(begun)
+    }
+
+    /// How many of a batch serve the new release, and have not served it for long enough: until they have, nobody goes in
+    /// their place. Where the old app lingers beside the new one a death costs a switch back and no restart; and who does
+    /// not answer is gone round.
+    fn unproven(&self) -> usize {
+        let is_open = |id: &InstanceId| {
+            !self.next.instances[id].steady && !self.overlaps(id) && self.silent(id).is_none()
+        };
+        let serving = self.with(Progress::Done);
+        serving.into_iter().filter(|id| self.next.policy.prove > Millis::ZERO && is_open(id)).count()
     }
 
     /// Capacity fell while somebody was on its way out: who has not stopped its app yet comes back.
@@ -244,13 +256,8 @@ impl Planner<'_> {
     fn maybe_back(&mut self) {
         let affected: Vec<InstanceId> =
             self.present().into_iter().filter(|id| self.is_affected(id)).collect();
-        let open: Vec<&InstanceId> = affected
-            .iter()
-            .filter(|id| {
-                let failed = self.next.instances[*id].progress == Progress::Failed && self.going_back(id);
-                !self.is_back_for_good(id) && !failed
-            })
-            .collect();
+        let open: Vec<&InstanceId> =
+            affected.iter().filter(|id| !self.is_back_for_good(id) && !self.is_given_up(id)).collect();
         let late = self.facts.in_state > self.next.policy.bound;
         if !open.is_empty() && !late {
             let silent: Vec<InstanceId> =
@@ -267,6 +274,7 @@ impl Planner<'_> {
                 let why = self.silent(&id).unwrap_or_default();
                 self.wait(WaitingOn::Answer(id, why));
             }
+            self.say_who_is_started_again();
             return;
         }
         // A newcomer that is still to be met may have taken the new release when head named it.
@@ -287,6 +295,25 @@ impl Planner<'_> {
             .chain(strangers.into_iter().map(|(id, _)| id))
             .collect();
         self.end_back(&not_back);
+    }
+
+    /// The old release was well until now. Where it does not come up at once the instance starts it again and again, and
+    /// is given up only when the time of its whole update is over.
+    fn is_given_up(&self, id: &InstanceId) -> bool {
+        let entry = &self.next.instances[id];
+        let left =
+            entry.granted.as_ref().map_or(Millis::ZERO, |grant| self.left_of(self.patience(), grant.at));
+        entry.progress == Progress::Failed && self.going_back(id) && left == Millis::ZERO
+    }
+
+    fn say_who_is_started_again(&mut self) {
+        for id in self.with(Progress::Failed) {
+            let entry = &self.next.instances[&id];
+            let Some(grant) = entry.granted.as_ref().filter(|_| self.going_back(&id)) else { continue };
+            let left = self.left_of(self.patience(), grant.at);
+            let why = entry.problem.as_ref().map_or(String::new(), |problem| format!(": {}", problem.reason));
+            self.wait(WaitingOn::Update(id, format!("it is started again{why}"), Some(left)));
+        }
     }
 
     /// With overlap the given-up release lingers beside the old one, and serves again should that die: until it has

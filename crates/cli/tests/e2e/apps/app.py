@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 flaw = pathlib.Path("flaw").read_text() if os.path.exists("flaw") else ""
 shop = pathlib.Path(os.environ["SHOP"])
 version = os.environ["EVERUP_VERSION"]
+requests = 0
 port = int(os.environ["PORT"])
 
 
@@ -26,6 +27,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.say(200, (shop / "current").read_text())
         if self.path == "/version":
             return self.say(200, "0.9" if flaw == "WrongVersion" else version)
+        if flaw == "DiesThird" and self.path == "/":
+            die_under_load()
         self.say(200, f"version {version} of {os.environ['EVERUP_INSTANCE']}")
 
     def say(self, status, text):
@@ -44,6 +47,13 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
 
 
+def die_under_load():
+    """The third that was started does not stand more than a few users."""
+    global requests
+    requests += 1
+    if requests == 5 and int(os.environ["STARTED"]) == 3:
+        print("out of memory", flush=True)
+        os._exit(1)
 
 
 def leave_a_child():

@@ -1,8 +1,9 @@
 """A server that waits in each step of its life until the test says that it may go on.
 
 It goes on when $SHOP/go-STEP is there, and $SHOP/not-STEP-INSTANCE is not; it says in $SHOP/at-STEP which instances
-have come to it. The steps are
+have come to it, and by which process. The steps are
 `draining` (a request to /last that is inside), `stopping` (TERM has come) and `starting` (nothing listens yet).
+What is posted to it is counted in $SHOP/database, which has the form of the demo's.
 """
 import os
 import pathlib
@@ -19,7 +20,7 @@ instance = os.environ["EVERUP_INSTANCE"]
 
 def wait_in(step):
     with open(shop / f"at-{step}", "a") as told:
-        told.write(instance + "\n")
+        told.write(f"{instance} {os.getpid()}\n")
     while not (shop / f"go-{step}").exists() or (shop / f"not-{step}-{instance}").exists():
         time.sleep(0.02)
 
@@ -30,7 +31,17 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/last":
             wait_in("draining")
-        body = f"version {version} of {instance}\n".encode()
+        self.say(f"version {version} of {instance}\n")
+
+    def do_POST(self):
+        word = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        # One write: whoever is killed has counted it or has not.
+        with open(shop / "database", "a") as counted:
+            counted.write(f"{word}\n")
+        self.say("counted\n")
+
+    def say(self, text):
+        body = text.encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -116,9 +116,7 @@ impl Fleet {
 
     /// What minds an instance's app.
     pub(crate) fn minder(&self, id: &InstanceId) -> Option<State> {
-        processes::minders(&self.state().join("instances").join(id.as_str()))
-            .into_iter()
-            .find(|state| state.place.is_some())
+        self.minders(id).into_iter().next()
     }
 
     /// The app's process of every instance.
@@ -183,10 +181,16 @@ impl Fleet {
         processes::signal(self.seats()[id].proxy.as_ref().unwrap().pid, Signal::KILL);
     }
 
-    /// kill -9 of an instance's minder.
-    #[track_caller]
-    pub(crate) fn kill_minder(&self, id: &InstanceId) {
-        processes::signal(until("a minder", || self.minder(id)).minder.pid, Signal::KILL);
+    /// All that mind an app of the instance; two where the new app is started beside the old one.
+    pub(crate) fn minders(&self, id: &InstanceId) -> Vec<State> {
+        let all = processes::minders(&self.state().join("instances").join(id.as_str()));
+        all.into_iter().filter(|state| state.place.is_some()).collect()
+    }
+
+    /// How often an app of `version` was started on the instance, as `patient.py` wrote it down.
+    pub(crate) fn starts(&self, version: &str, id: &InstanceId) -> usize {
+        let text = fs::read_to_string(self.path().join("started")).unwrap_or_default();
+        text.lines().filter(|line| *line == format!("{version} on {id}")).count()
     }
 
     /// kill -9 of the minder of the migration that an instance runs.

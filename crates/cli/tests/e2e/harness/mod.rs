@@ -9,6 +9,7 @@ mod shop;
 mod stranger;
 mod terminal;
 mod users;
+mod watch;
 
 pub(crate) use clock::Clock;
 pub(crate) use deployment::{Ended, Running};
@@ -19,6 +20,7 @@ pub(crate) use shop::{Said, Setup, Shop};
 pub(crate) use stranger::Stranger;
 pub(crate) use terminal::Terminal;
 pub(crate) use users::Users;
+pub(crate) use watch::Watch;
 
 use std::thread::park_timeout;
 use std::time::{Duration, Instant};

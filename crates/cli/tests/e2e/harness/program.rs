@@ -16,6 +16,7 @@ pub(crate) enum Flaw {
     NeverHealthy,
     ExitsAtOnce,
     DiesSoon,
+    DiesThird,
     WrongPort,
     WrongVersion,
     HangsOnStop,

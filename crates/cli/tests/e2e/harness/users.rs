@@ -21,6 +21,12 @@ impl Users {
         Self::as_planned(Plan::gets(address, 40))
     }
 
+    /// GETs of `/`, and POSTs that the app counts.
+    #[track_caller]
+    pub(crate) fn who_write(address: SocketAddr) -> Self {
+        Self::as_planned(Plan { posts: 15, ..Plan::gets(address, 25) })
+    }
+
     /// A little of everything: for the demo's app.
     #[track_caller]
     pub(crate) fn with_everything(address: SocketAddr) -> Self {
