@@ -17,8 +17,9 @@ use tokio::time::timeout;
 
 /// An agent that has not answered by then is not the only one that is asked any more.
 const SLOW: Duration = Duration::from_millis(500);
-/// Longer than any call takes.
-const FOR_EVER: Duration = Duration::from_secs(24 * 3_600);
+/// The same for what changes something. It may be done by both then: a deployment has a key, and a word that is said
+/// twice means the same.
+const CAREFUL: Duration = Duration::from_secs(3);
 
 /// A fleet that can be asked.
 #[derive(Clone)]
@@ -60,7 +61,8 @@ impl Reach {
         Ok(members.map(|member| self.http.client(member.address, self.environment.as_str())).collect())
     }
 
-    /// Asks one agent after another until one answers. A refusal is an answer.
+    /// Asks one agent after another until one answers, and does not wait for one that hangs alone. A refusal is an
+    /// answer.
     ///
     /// # Errors
     /// `wanted` says what could not be done; with what the last agent said, or why none answers.
@@ -69,7 +71,7 @@ impl Reach {
         wanted: &str,
         call: impl AsyncFn(&Client) -> Result<T, CallFailure>,
     ) -> Result<T, Failure> {
-        self.ask_in_turn(wanted, call, FOR_EVER).await
+        self.ask_in_turn(wanted, call, CAREFUL).await
     }
 
     /// As [`Self::ask`], for what changes nothing: one that is slow does not keep the next from being asked.

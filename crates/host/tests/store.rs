@@ -45,6 +45,28 @@ fn it_keeps_the_contract_of_every_store() {
     run(conformance::all(&store, "suite/"));
 }
 
+/// Whoever takes it for an empty one would begin anew.
+#[test]
+fn a_store_that_is_gone_is_not_an_empty_one() {
+    let home = tempfile::tempdir().unwrap();
+    let root = home.path().join("store");
+    let store = Folder::open(&root).unwrap();
+    run(store.create("local/head.json", b"{}".to_vec())).unwrap();
+    fs::rename(&root, home.path().join("elsewhere")).unwrap();
+    let said = || {
+        let get = run(store.get("local/head.json", None)).unwrap_err().to_string();
+        let list = run(store.list("local/")).unwrap_err().to_string();
+        let size = run(store.size("local/head.json")).unwrap_err().to_string();
+        [get, list, size].join("\n")
+    };
+    assert_eq!(said().matches("is not there any more").count(), 3, "{}", said());
+    fs::write(&root, "").unwrap();
+    assert_eq!(said().matches("is a file, not a folder").count(), 3, "{}", said());
+    fs::remove_file(&root).unwrap();
+    fs::create_dir(&root).unwrap();
+    assert_eq!(said().matches("is its disk mounted?").count(), 3, "{}", said());
+}
+
 #[test]
 fn role_increment() {
     let Some((store, worker)) = spawned() else { return };

@@ -52,6 +52,8 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         if let Err(KeeperError::Away(_)) = keeper.info().await {
             keep_what_is_left(&settings, context)?;
         }
+        let requests = args.within.min(settings.deploy.drain);
+        context.out.say(format!("ending the fleet: requests inside it have {requests}"));
         end(&keeper, args.within, context).await
     })?;
     let text = if killed { "the fleet was killed" } else { "the fleet has ended" };
@@ -93,7 +95,6 @@ fn keep_what_is_left(settings: &Settings, context: &Context) -> Result<(), Failu
 }
 
 async fn end(keeper: &Keeper, within: Millis, context: &Context) -> Result<bool, Failure> {
-    context.out.say(format!("ending the fleet: requests inside it have {within}"));
     match timeout(within.as_duration(), keeper.down(false)).await {
         Ok(Ok(())) => return Ok(false),
         Ok(Err(error)) => return Err(failure(&error)),

@@ -165,6 +165,7 @@ fn document(settings: &Settings, ready: &Ready) -> serde_json::Value {
         "service": format!("http://{}", settings.listen.address),
         "api": ready.api.as_ref().map(|api| format!("http://{api}")),
         "release": ready.release.as_ref().map(|release| &release.version),
+        "deployment": ready.deployment,
         "instances": ready.instances,
         "in_service": ready.in_service,
     })
@@ -173,12 +174,15 @@ fn document(settings: &Settings, ready: &Ready) -> serde_json::Value {
 /// Where everything is, and what to do next.
 fn greeting(settings: &Settings, ready: &Ready, end: &str) -> String {
     let api = ready.api.as_ref().map(|api| format!("the API      http://{api}\n")).unwrap_or_default();
-    let next = match &ready.release {
-        Some(release) => {
+    let next = match (&ready.deployment, &ready.release) {
+        (Some(id), _) => format!("deployment {id} goes on: `everup status --watch` follows it\n"),
+        (None, Some(release)) => {
             format!("release {release} is in service on {} of {}\n", ready.in_service, ready.instances)
         }
-        None => "nothing is deployed yet: `everup publish FOLDER --version 1`, then `everup deploy 1`\n"
-            .to_owned(),
+        (None, None) => {
+            "nothing is deployed yet: `everup publish FOLDER --version 1`, then `everup deploy 1`\n"
+                .to_owned()
+        }
     };
     format!("the service  http://{}\n{api}{next}{end}", settings.listen.address)
 }

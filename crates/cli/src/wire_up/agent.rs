@@ -213,11 +213,10 @@ async fn readable(journal: &FileJournal) {
 
 /// Waits until the keeper ends this instance, then has it leave, drain and stop.
 async fn retire(fleet: &LocalFleet, mut inbox: Inbox, drain: Millis) {
-    let closing = fleet.told_to_end().await;
-    let within = if closing { Millis::ZERO } else { drain };
+    fleet.told_to_end().await;
     let (reply, done) = oneshot::channel();
     let room = std::future::poll_fn(|context| inbox.poll_ready(context)).await;
-    if room.and_then(|()| inbox.start_send(Call::Retire { within, reply })).is_ok() {
+    if room.and_then(|()| inbox.start_send(Call::Retire { within: drain, reply })).is_ok() {
         // Dropped without an answer only if the procedure has ended; then so has the instance.
         let _ = done.await;
     }

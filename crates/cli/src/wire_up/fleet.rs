@@ -40,8 +40,6 @@ pub struct Sight(watch::Receiver<Arc<Seen>>);
 pub struct Seen {
     /// Who is in it, with the balancer's part. Its `seq` is this process's own; 0 before the keeper was heard.
     pub members: Members,
-    /// Everything is being ended.
-    pub closing: bool,
 }
 
 /// The two halves, until they are merged.
@@ -106,15 +104,14 @@ impl LocalFleet {
         self.balancer.add_slot(&self.slot).await
     }
 
-    /// Waits until the keeper wants this instance to end; says whether everything is to end.
-    pub async fn told_to_end(&self) -> bool {
+    /// Waits until the keeper wants this instance to end.
+    pub async fn told_to_end(&self) {
         let mut seen = self.sight.0.clone();
         let ends =
             |seen: &Arc<Seen>| seen.members.members.get(&self.slot.id).is_some_and(|me| me.terminating);
-        match seen.wait_for(ends).await {
-            Ok(seen) => seen.closing,
+        if seen.wait_for(ends).await.is_err() {
             // Nobody follows the fleet any more: this process is ending.
-            Err(_) => std::future::pending().await,
+            std::future::pending::<()>().await;
         }
     }
 }
@@ -207,7 +204,7 @@ impl Halves {
         }
         shown.send_if_modified(|seen| {
             members.seq = seen.members.seq;
-            let fresh = Seen { members, closing: self.kept.closing };
+            let fresh = Seen { members };
             if fresh == **seen {
                 return false;
             }

@@ -5,6 +5,7 @@ use super::places::Places;
 use crate::store;
 use everup_core::fleet::Members;
 use everup_core::head::{Head, head_key};
+use everup_core::ids::DeploymentId;
 use everup_core::release::ReleaseRef;
 use everup_core::seams::{Got, Store};
 use everup_host::local::client::Keeper;
@@ -26,6 +27,8 @@ pub struct Ready {
     pub api: Option<String>,
     /// The release that is wanted, if one was ever deployed.
     pub release: Option<ReleaseRef>,
+    /// The deployment that runs, and goes on now.
+    pub deployment: Option<DeploymentId>,
     /// How many instances there are.
     pub instances: usize,
     /// How many of them the balancer sends to.
@@ -42,12 +45,12 @@ pub async fn wait(settings: &Settings) -> Ready {
         for member in members.members.values() {
             answers(&member.address).await;
         }
-        let release = wanted(settings).await;
-        if release.is_some() {
+        let head = head(settings).await;
+        if head.as_ref().is_some_and(|head| head.newcomers.is_some()) {
             // Later than this, the present state is said as it is.
             let _ = tokio::time::timeout(settings.deploy.start.as_duration(), fleet.until(all_serve)).await;
         }
-        describe(&fleet.until(|_| true).await, release)
+        describe(&fleet.until(|_| true).await, head)
     };
     tokio::select! {
         ready = ready => ready,
@@ -59,10 +62,12 @@ fn all_serve(members: &Members) -> bool {
     members.members.values().all(|member| member.balanced || member.terminating)
 }
 
-fn describe(members: &Members, release: Option<ReleaseRef>) -> Ready {
+fn describe(members: &Members, head: Option<Head>) -> Ready {
+    let (release, current) = head.map_or((None, None), |head| (head.newcomers, head.current));
     Ready {
         api: members.members.values().next().map(|member| member.address.clone()),
         release,
+        deployment: current.map(|current| current.id),
         instances: members.members.len(),
         in_service: members.members.values().filter(|member| member.balanced).count(),
     }
@@ -83,11 +88,11 @@ async fn healthz(address: &str) -> std::io::Result<()> {
     stream.read_u8().await.map(drop)
 }
 
-/// The release that newcomers take.
-async fn wanted(settings: &Settings) -> Option<ReleaseRef> {
+/// What is written of the release that is wanted, and of the deployment that runs.
+async fn head(settings: &Settings) -> Option<Head> {
     let store = store::open(settings).ok()?;
     match store.get(&head_key(&settings.environment), None).await {
-        Ok(Got::Found { body, .. }) => serde_json::from_slice::<Head>(&body).ok()?.newcomers,
+        Ok(Got::Found { body, .. }) => serde_json::from_slice(&body).ok(),
         _ => None,
     }
 }

@@ -2,11 +2,13 @@
 //! and in the end there is one release: in the fleet, in head and in version.properties.
 
 use crate::harness::{Fleet, Program, Setup, Shop, until};
+use crate::stores::shop_in_s3;
 use everup_core::deployment::State;
 use everup_core::ids::InstanceId;
 use everup_core::status::Line;
 use std::collections::BTreeSet;
 use std::fs;
+use std::time::Duration;
 
 /// An app that is started on this instance waits.
 fn block(fleet: &Fleet, id: &InstanceId) {
@@ -39,7 +41,7 @@ fn three_come(fleet: &Fleet, version: &str) {
 
 /// What version.properties says.
 fn mirrored(fleet: &Fleet) -> String {
-    let text = fs::read_to_string(fleet.state().join("store/local/version.properties")).unwrap();
+    let text = String::from_utf8(fleet.object("local/version.properties").unwrap()).unwrap();
     text.lines().find_map(|line| line.strip_prefix("version.number=")).unwrap().to_owned()
 }
 
@@ -55,7 +57,23 @@ fn all_is_one(fleet: &Fleet, instances: usize) {
 
 #[test]
 fn come_while_a_roll_fails_and_after_it() {
-    let shop = Shop::new(&Setup { instances: 2, ..Setup::default() });
+    come(Shop::new(&setup()), || ());
+}
+
+/// Each newcomer boots while every call of the store takes its time.
+#[test]
+fn come_while_the_store_is_slow() {
+    let Some((shop, proxy)) = shop_in_s3(&setup()) else { return };
+    come(shop, || proxy.delay(Duration::from_millis(250)));
+}
+
+fn setup() -> Setup {
+    Setup { instances: 2, ..Setup::default() }
+}
+
+/// They come before the first batch is proven and after it, on the way back and after it, and after an abort; `trouble`
+/// begins before that.
+fn come(shop: Shop, trouble: impl FnOnce()) {
     for step in ["draining", "stopping", "starting"] {
         shop.write(&format!("go-{step}"), "");
     }
@@ -65,6 +83,7 @@ fn come_while_a_roll_fails_and_after_it() {
     let fleet = shop.up();
     fleet.deploy(&["1"]).succeeded_somehow();
     let users = fleet.users();
+    trouble();
     let old: BTreeSet<_> = fleet.seats().into_keys().collect();
     old.iter().for_each(|id| block(&fleet, id));
 

@@ -1,6 +1,6 @@
 //! People: two at once, words in the middle, Ctrl-C, and a CLI that is killed.
 
-use crate::harness::{Program, Said, Setup, Shop, python, until};
+use crate::harness::{Program, Said, Setup, Shop, get, python, until};
 use everup_core::deployment::State;
 use everup_web::client::Failure;
 use everup_web::wire::{Deploy, VersionLine};
@@ -211,6 +211,29 @@ fn up_and_down_leave_nothing() {
         assert!(everup_host::proc::Identity::of(pid).is_none(), "process {pid} still runs");
     }
     assert!(std::net::TcpListener::bind(fleet.address).is_ok(), "the service's port is still taken");
+}
+
+/// Requests that are inside when everything is to end have the drain's time, as they do when one instance ends.
+#[test]
+fn down_lets_requests_end() {
+    let shop = Shop::new(&Setup { instances: 2, deploy: "drain = \"30s\"", ..Setup::default() });
+    for step in ["starting", "stopping"] {
+        shop.write(&format!("go-{step}"), "");
+    }
+    shop.publish("1", &Program::patient());
+    let mut fleet = shop.up();
+    fleet.deploy(&["1"]).succeeded_somehow();
+    let address = fleet.address;
+    let asked = std::thread::spawn(move || get(address, "/last"));
+    until("the request to be inside", || fleet.path().join("at-draining").exists().then_some(()));
+    let down = fleet.command(&["down"]).stderr(Stdio::piped()).spawn().unwrap();
+    until("the instances to be told", || fleet.seats().values().all(|seat| seat.terminating).then_some(()));
+    fleet.write("go-draining", "");
+    assert!(asked.join().unwrap().unwrap().starts_with("HTTP/1.1 200"));
+    let said = down.wait_with_output().unwrap();
+    assert!(String::from_utf8_lossy(&said.stderr).contains("requests inside it have 30 s"), "{said:?}");
+    assert_eq!(said.status.code(), Some(0));
+    until("the keeper's end", || fleet.keeper.try_wait().unwrap());
 }
 
 /// Whoever is told that no keeper runs has a fleet on their hands that runs all the same.

@@ -1,4 +1,4 @@
-//! A proxy before an S3 server that loses answers: it carries a conditional write out and says nothing, or something
+//! A proxy before an S3 server that is slow, and loses answers: it carries a conditional write out and says nothing, or something
 //! else; or it does not carry it out. Each write meets the fault once: tried again, it goes through.
 
 use std::collections::BTreeSet;
@@ -50,6 +50,8 @@ struct State {
     fault: Option<Fault>,
     /// Path and precondition of each write that met the fault.
     met: BTreeSet<String>,
+    /// So long each request waits before it is carried out.
+    delay: Duration,
 }
 
 /// A request's head and body as they came.
@@ -82,7 +84,14 @@ impl Proxy {
 
     /// From now on writes meet this fault, each once.
     pub(crate) fn set(&self, fault: Option<Fault>) {
-        *self.state() = State { fault, met: BTreeSet::new() };
+        let mut state = self.state();
+        (state.fault, state.met) = (fault, BTreeSet::new());
+    }
+
+    /// From now on each request takes so much longer.
+    #[allow(dead_code, reason = "only one of those who share this file is about it")]
+    pub(crate) fn delay(&self, delay: Duration) {
+        self.state().delay = delay;
     }
 
     /// How many writes met the fault.
@@ -97,6 +106,8 @@ impl Proxy {
     fn serve(&self, mut client: TcpStream, server: SocketAddr) -> Result<()> {
         client.set_read_timeout(Some(Duration::from_secs(30)))?;
         let request = Request::read(&client)?;
+        let delay = self.state().delay;
+        std::thread::sleep(delay);
         let fault = self.fault_of(&request);
         let carried_out = fault.is_none_or(Fault::is_carried_out);
         let answer = if carried_out { request.forward(server)? } else { Vec::new() };

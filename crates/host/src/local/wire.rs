@@ -66,8 +66,6 @@ pub enum Answer {
 pub struct Fleet {
     /// The form of this document.
     pub form: u32,
-    /// Everything is being ended: instances need not let requests end first.
-    pub closing: bool,
     /// Who is in it; `balanced` is the balancer's to say and always false here.
     pub members: Members,
 }

@@ -144,7 +144,11 @@ impl Folder {
         key: &str,
         work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.bounded(&self.reads, wanted, key, |_, path| work(path)).await
+        let work = |root: &Path, path: &Path| {
+            is_there(root)?;
+            work(path)
+        };
+        self.bounded(&self.reads, wanted, key, work).await
     }
 
     async fn write<T: Send + 'static>(
@@ -197,6 +201,19 @@ impl Store for Folder {
         let work = move |root: &Path, path: &Path| write::swap(root, path, Some(&etag), &body);
         self.write(format!("replace {key}"), key, work).await
     }
+}
+
+/// A store that was moved away, or whose disk is not mounted, is not an empty one.
+fn is_there(root: &Path) -> io::Result<()> {
+    if [write::NEW, lock::LOCKS].iter().any(|folder| root.join(folder).is_dir()) {
+        return Ok(());
+    }
+    let what = match fs::metadata(root) {
+        Ok(meta) if meta.is_dir() => "what is there now is no store (is its disk mounted?)",
+        Ok(_) => "what is there now is a file, not a folder",
+        Err(_) => "it is not there any more",
+    };
+    Err(io::Error::other(what))
 }
 
 /// Whether there is no such file, nor such a folder.

@@ -2,6 +2,7 @@
 
 use super::histogram::{BUCKETS, Histogram};
 use everup_core::receipt::{Held, Requests};
+use everup_core::time::Millis;
 use std::time::Duration;
 
 /// The size of a record in the file.
@@ -47,6 +48,13 @@ impl Bucket {
         let outside = |tenth: usize| tenth < from || tenth > to;
         let tenths = self.requests.iter_mut().enumerate();
         tenths.filter(|(tenth, _)| outside(*tenth)).for_each(|(_, requests)| *requests = Requests::default());
+        self
+    }
+
+    /// What had begun before a window counts for as long as it was inside.
+    pub(super) fn no_longer_than(mut self, span: Millis) -> Self {
+        self.held.longest_ms = self.held.longest_ms.min(span.0);
+        self.longest_gap_ms = self.longest_gap_ms.min(span.0);
         self
     }
 

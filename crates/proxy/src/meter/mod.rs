@@ -29,6 +29,9 @@ const PRECISE: Duration = Duration::from_millis(5);
 /// Latencies "before" are those of this span before a window.
 const BEFORE: Millis = Millis::from_secs(60);
 
+/// Answers to requests that were held come for so many seconds after the hold.
+const AFTER_A_HOLD: u64 = 2;
+
 /// The counters of one proxy.
 #[derive(Debug)]
 pub(crate) struct Meter {
@@ -175,7 +178,7 @@ impl Meter {
     pub(crate) fn measure(&self, window: Window) -> Source {
         self.write();
         let during = self.sum(window.from, window.to);
-        let before = self.sum(window.from - BEFORE, window.from - Millis(1_000));
+        let before = self.quiet(window.from - BEFORE, window.from - Millis(1_000));
         let percentile =
             |p| Percentile { before: before.latency.permille(p), during: during.latency.permille(p) };
         Source {
@@ -190,16 +193,43 @@ impl Meter {
     }
 
     fn sum(&self, from: Wall, to: Wall) -> Bucket {
-        let last = (to.0 / 1_000).min(second());
-        let first = (from.0 / 1_000).max(last.saturating_sub(SECONDS - 1));
         let mut sum = Bucket::default();
-        let records = (first..=last).flat_map(|second| Lane::ALL.map(|lane| self.ring.read(lane, second)));
-        for bucket in records.flatten() {
+        for bucket in self.seconds(from, to) {
             let begin = if bucket.second == from.0 / 1_000 { tenth(from) } else { 0 };
             let end = if bucket.second == to.0 / 1_000 { tenth(to) } else { TENTHS - 1 };
-            sum.merge(&bucket.within(begin, end));
+            let inside = Wall((bucket.second + 1) * 1_000).since(from);
+            sum.merge(&bucket.within(begin, end).no_longer_than(inside));
         }
         sum
+    }
+
+    /// The same without the seconds in which requests were held, and those after them: how long an app takes cannot be
+    /// told from answers that waited at its gate.
+    fn quiet(&self, from: Wall, to: Wall) -> Bucket {
+        let mut sum = Bucket::default();
+        let mut held = None;
+        for bucket in self.seconds(from, to) {
+            if bucket.held.count > 0 {
+                held = Some(bucket.second);
+            }
+            if held.is_none_or(|second| bucket.second > second + AFTER_A_HOLD) {
+                sum.merge(&bucket);
+            }
+        }
+        sum
+    }
+
+    /// What is kept of each second, of both lanes.
+    fn seconds(&self, from: Wall, to: Wall) -> impl Iterator<Item = Bucket> {
+        let last = (to.0 / 1_000).min(second());
+        let first = (from.0 / 1_000).max(last.saturating_sub(SECONDS - 1));
+        (first..=last).filter_map(|second| {
+            let lanes = Lane::ALL.map(|lane| self.ring.read(lane, second));
+            lanes.into_iter().flatten().reduce(|mut sum, lane| {
+                sum.merge(&lane);
+                sum
+            })
+        })
     }
 
     /// What lies before the counting, or is overwritten. Requests that came while the process was dead are not
@@ -301,6 +331,40 @@ mod tests {
         new.inherit();
         let requests = new.measure(window).requests;
         assert_eq!((requests.total, requests.failed), (3, 1));
+    }
+
+    #[test]
+    fn what_began_before_a_window_counts_as_long_as_it_was_inside() {
+        let folder = tempfile::tempdir().unwrap();
+        let meter = open(&folder);
+        let mut held = Record::begin(&meter);
+        held.waits();
+        held.finish_at(Instant::now() + Duration::from_secs(25), Outcome::Refused);
+        let now = wall();
+        let source = meter.measure(Window { from: now, to: now + Millis(1) });
+        assert!(source.held.longest_ms <= 1_000 && source.longest_gap_ms <= 1_000, "{source:?}");
+        let source = meter.measure(Window { from: now - Millis::from_secs(25), to: now });
+        assert!(source.held.longest_ms >= 25_000 && source.longest_gap_ms >= 25_000, "{source:?}");
+    }
+
+    #[test]
+    fn how_quick_an_app_was_before_is_not_told_from_what_was_held() {
+        let folder = tempfile::tempdir().unwrap();
+        let meter = open(&folder);
+        let bucket = |second: u64, held: bool| {
+            let mut bucket = Bucket::new(second);
+            let took = if held { Duration::from_secs(9) } else { Duration::from_millis(2) };
+            bucket.latency.record(took);
+            if held {
+                bucket.waited(took);
+            }
+            meter.ring.write(Lane::A, &bucket).unwrap();
+        };
+        let now = second();
+        (now - 9..now - 4).for_each(|second| bucket(second, second == now - 6));
+        let from = Wall(now * 1_000);
+        let source = meter.measure(Window { from, to: from + Millis::from_secs(9) });
+        assert!(source.p99_ms.before.is_some_and(|ms| ms < 10), "{source:?}");
     }
 
     #[test]

@@ -99,7 +99,7 @@ impl Fleet {
 
     /// What head says.
     pub(crate) fn head(&self) -> Option<Head> {
-        serde_json::from_slice(&fs::read(self.state().join("store/local/head.json")).ok()?).ok()
+        serde_json::from_slice(&self.object("local/head.json")?).ok()
     }
 
     /// Who coordinates.

@@ -3,6 +3,8 @@
 use super::program::Program;
 use super::{Fleet, processes};
 use everup_core::record::Record;
+use everup_core::seams::{Got, Store};
+use everup_host::settings::{self, Settings};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -50,6 +52,8 @@ pub(crate) struct Shop {
     pub(crate) address: SocketAddr,
     /// In the environment of the keeper, and of all that it starts.
     env: Vec<(String, String)>,
+    /// Where the store is, if not in the folder that it is in by default.
+    bucket: Option<settings::Store>,
 }
 
 /// What a command said.
@@ -67,7 +71,7 @@ impl Shop {
     /// A folder with an everup.toml.
     pub(crate) fn new(setup: &Setup) -> Self {
         let folder = tempfile::Builder::new().prefix("e2e-").tempdir().unwrap();
-        let shop = Self { folder, address: address(), env: Vec::new() };
+        let shop = Self { folder, address: address(), env: Vec::new(), bucket: None };
         shop.write("everup.toml", &settings(setup, &shop));
         shop
     }
@@ -146,8 +150,30 @@ impl Shop {
 
     /// The record of a deployment, as the store has it.
     pub(crate) fn record(&self, id: &str) -> Option<Record> {
-        let path = self.state().join(format!("store/local/deployments/{id}.json"));
-        serde_json::from_slice(&fs::read(path).ok()?).ok()
+        serde_json::from_slice(&self.object(&format!("local/deployments/{id}.json"))?).ok()
+    }
+
+    /// What the store has at `key`.
+    pub(crate) fn object(&self, key: &str) -> Option<Vec<u8>> {
+        let Some(bucket) = &self.bucket else {
+            return fs::read(self.state().join("store").join(key)).ok();
+        };
+        let settings = Settings { store: bucket.clone(), ..Settings::in_folder(self.path()) };
+        let store = everup_cli::store::open(&settings).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        match runtime.block_on(store.get(key, None)).unwrap() {
+            Got::Found { body, .. } => Some(body),
+            Got::Missing | Got::Unchanged => None,
+        }
+    }
+
+    /// Has the store be a part of a bucket that nobody else uses.
+    pub(crate) fn keep_in_s3(&mut self, bucket: &str, endpoint: &str) {
+        let name = self.path().file_name().unwrap().to_str().unwrap().to_owned();
+        let (url, region) = (format!("s3://{bucket}/{name}"), "us-east-1");
+        self.append(&format!("[store]\ns3 = \"{url}\"\nendpoint = \"{endpoint}\"\nregion = \"{region}\"\n"));
+        let (endpoint, region) = (Some(endpoint.to_owned()), Some(region.to_owned()));
+        self.bucket = Some(settings::Store::S3 { url, endpoint, region });
     }
 
     /// Publishes a program as `version`.

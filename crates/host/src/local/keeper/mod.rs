@@ -218,11 +218,7 @@ impl<H: House + 'static, C: Clock> Keeping<H, C> {
     }
 
     fn told(&self) -> Fleet {
-        Fleet {
-            form: FORM,
-            closing: self.ledger.closing,
-            members: self.ledger.members(self.wanted().desired),
-        }
+        Fleet { form: FORM, members: self.ledger.members(self.wanted().desired) }
     }
 
     /// Saves what changed, then shows it to those who wait.
