@@ -117,7 +117,7 @@ fn told(started: &Started, context: &Context) {
 }
 
 /// Sent again after a lost answer, it is still one deployment.
-pub(super) fn key() -> Option<String> {
+pub(crate) fn key() -> Option<String> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).ok()?;
     Some(random.iter().map(|byte| format!("{byte:02x}")).collect())
