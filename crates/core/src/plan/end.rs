@@ -69,9 +69,9 @@ pub fn head_after(head: &Head, record: &Record) -> Head {
     after
 }
 
-/// Whether most instances serve the new release at the end.
+/// Whether at least half of the instances serve the new release at the end: whoever boots, or did not come up, joins them.
 fn most_moved(record: &Record) -> bool {
     let here = record.instances.values().filter(|entry| entry.progress != Progress::Gone).count();
     let moved = record.instances.values().filter(|entry| entry.progress == Progress::Done).count();
-    moved * 2 > here
+    moved > 0 && moved * 2 >= here
 }

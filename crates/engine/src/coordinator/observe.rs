@@ -338,7 +338,8 @@ impl<'a, S: Seams> Observer<'a, S> {
 
 impl Known {
     const fn new() -> Self {
-        let seen = Seen { member: None, view: None, heard: None, greeted: false, trouble: None };
+        let seen =
+            Seen { member: None, view: None, heard: None, obeyed: None, greeted: false, trouble: None };
         Self { seen, order: None, failures: 0 }
     }
 
@@ -346,6 +347,9 @@ impl Known {
         // Answers to two calls can overtake each other.
         let stale = self.seen.view.as_ref().is_some_and(|old| old.run == view.run && old.seq > view.seq);
         if !stale {
+            if self.seen.view.as_ref().map(|old| old.fence) != Some(view.fence) {
+                self.seen.obeyed = Some(now);
+            }
             self.seen.view = Some(view);
         }
         self.seen.heard = Some(now);
