@@ -126,7 +126,7 @@ fn policy(sim: &Sim, rng: &mut Rng, migrates: bool) -> Policy {
         linger: Millis::from_secs(2),
         prove: Millis(rng.between(500, 3_000)),
         stage: Millis::from_secs(40),
-        bound: Millis::from_secs(rng.between(240, 400)),
+        bound: Millis::from_secs(rng.between(60, 400)),
         ..Policy::default()
     }
 }
