@@ -204,7 +204,8 @@ pub struct Entry {
     pub zone: Zone,
     /// What it ran when it was first seen.
     pub before: Option<ReleaseRef>,
-    /// Whether it was out of service before it was touched: then it is neither failure nor proof.
+    /// Whether it was out of service before it was touched: then it is neither failure nor proof. Not if it has been in
+    /// service since the deployment began.
     pub ill_before: bool,
     /// The last thing that it was granted, and at which revision.
     pub granted: Option<Grant>,

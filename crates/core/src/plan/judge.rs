@@ -26,7 +26,8 @@ impl Planner<'_> {
             let entry = Entry {
                 zone: member.zone.clone(),
                 before: view.release.clone(),
-                ill_before: view.phase == Phase::Ill,
+                // One that is still starting has not been well yet: until it is, that is nobody's doing either.
+                ill_before: view.phase == Phase::Ill || (view.phase == Phase::Starting && !view.healthy),
                 granted: None,
                 progress: Progress::Untouched,
                 touched: false,
@@ -43,6 +44,9 @@ impl Planner<'_> {
         }
         let ids: Vec<InstanceId> = self.next.instances.keys().cloned().collect();
         for id in ids {
+            if self.in_service(&id) && !self.entry(&id).touched {
+                self.entry(&id).ill_before = false;
+            }
             if seen.is_gone(&id) && self.entry(&id).progress != Progress::Gone {
                 self.entry(&id).progress = Progress::Gone;
                 self.tell(format!("{id} is gone, the fleet says"));

@@ -232,7 +232,8 @@ impl Planner<'_> {
             self.present().into_iter().filter(|id| !self.next.instances[id].touched && tells(id)).collect();
         let ill =
             |id: &InstanceId| self.view(id).is_some_and(|view| view.running && view.phase == Phase::Ill);
-        let fell = untouched.iter().any(|id| !self.next.instances[id].ill_before);
+        let ran = |id: &InstanceId| self.next.instances[id].before.is_some();
+        let fell = untouched.iter().any(|id| !self.next.instances[id].ill_before && ran(id));
         if !fell || !untouched.iter().all(ill) {
             return None;
         }

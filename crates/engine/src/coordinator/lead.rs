@@ -217,7 +217,7 @@ impl<'a, S: Seams, B: Board> Agent<'a, S, B> {
         let prefix = instances_prefix(&self.who.environment);
         let keys = self.seams.store().list(&prefix).await.map_err(Lost::Store)?;
         let id = |key: &String| InstanceId::new(key.strip_prefix(&prefix)?.strip_suffix(".json")?).ok();
-        leading.observer.announced = Some(keys.iter().filter_map(id).collect());
+        leading.observer.take_announced(keys.iter().filter_map(id).collect());
         leading.listed_in = Some(state);
         Ok(())
     }
