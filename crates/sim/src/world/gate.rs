@@ -47,6 +47,8 @@ pub(crate) struct SimGate {
     pub(crate) drains: u64,
     pub(crate) last_drain: Option<DrainEnd>,
     cut: u32,
+    /// How long whoever comes now may wait.
+    pub(crate) wait: u64,
     ticks_at: Option<u64>,
     /// Rises when its process is lost, and everything in it.
     pub(crate) process: u32,
@@ -68,6 +70,7 @@ impl SimGate {
             drains: 0,
             last_drain: None,
             cut: 0,
+            wait: HoldLimits::default().wait.0,
             ticks_at: None,
             process,
             passing: kept.passing,
