@@ -6,12 +6,14 @@ use crate::rng::Rng;
 use crate::rules::Broken;
 use crate::world::host::Host;
 use crate::world::releases::{Conduct, number};
-use crate::world::{Sim, World};
+use crate::world::{Sim, World, fleet};
 use everup_core::deployment::State;
 use everup_core::gate::Passing;
 use everup_core::ids::InstanceId;
 use everup_core::record::{Progress, Record};
 
+/// So long a machine that came back is watched: it announces itself, asks head, stages and starts.
+const REVENANT: u64 = 20_000;
 /// How often what runs is looked at.
 const LOOK: u64 = 1_000;
 /// Nobody counts the time in which nobody coordinates. The coordinator may have been lost in the last moment of the faults:
@@ -40,7 +42,7 @@ pub(crate) async fn judge(sim: Sim) {
 /// to be well.
 async fn end_well(sim: &Sim) -> Result<(), String> {
     what_runs_ends(sim).await?;
-    let Err(apart) = comes_together(sim).await else { return users_go_home(sim).await };
+    let Err(apart) = comes_together(sim).await else { return a_week_later(sim).await };
     let Some(why) = who_needs_a_person(&sim.world(), &apart) else { return Err(apart.how) };
     sim.world().helped.push(why.to_owned());
     let fix = publish_a_fix(sim);
@@ -48,6 +50,14 @@ async fn end_well(sim: &Sim) -> Result<(), String> {
     operators::press(sim, &mut rng, &operators::plain(sim, fix)).await;
     what_runs_ends(sim).await?;
     comes_together(sim).await.map_err(|apart| apart.how)?;
+    a_week_later(sim).await
+}
+
+/// All is over; then a machine boots that had been lost in the time of trouble. The rules look on.
+async fn a_week_later(sim: &Sim) -> Result<(), String> {
+    if fleet::boot_again(sim).is_some() {
+        sim.sleep(REVENANT).await;
+    }
     users_go_home(sim).await
 }
 
@@ -58,8 +68,8 @@ fn publish_a_fix(sim: &Sim) -> u16 {
     world.releases.publish(schema, Conduct::Good).no
 }
 
-/// Where the design wants a person, and why; nothing where the fleet had to come together by itself. Of 2,000 worlds HELPED
-/// are helped: in 37 there is only forward, and the release is bad; in 25 none ever came up; in 1 an instance did not answer
+/// Where the design wants a person, and why; nothing where the fleet had to come together by itself. Of 2,000 worlds 73
+/// are helped: in 40 there is only forward, and the release is bad; in 29 none ever came up; in 3 it went bad after it was believed; in 1 an instance did not answer
 /// until its deployment was over, and was named.
 fn who_needs_a_person(world: &World, apart: &Apart) -> Option<&'static str> {
     let deployments = deployments(world);
