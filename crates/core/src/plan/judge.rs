@@ -44,8 +44,11 @@ impl Planner<'_> {
         }
         let ids: Vec<InstanceId> = self.next.instances.keys().cloned().collect();
         for id in ids {
-            if self.in_service(&id) && !self.entry(&id).touched {
-                self.entry(&id).ill_before = false;
+            // What it failed at while it was ill stays no failure.
+            let serves = self.in_service(&id);
+            let entry = self.entry(&id);
+            if serves && !entry.touched && entry.progress != Progress::Failed {
+                entry.ill_before = false;
             }
             if seen.is_gone(&id) && self.entry(&id).progress != Progress::Gone {
                 self.entry(&id).progress = Progress::Gone;
