@@ -46,6 +46,9 @@ pub struct Seen {
     pub view: Option<View>,
     /// When it was last heard, by the coordinator's own clock.
     pub heard: Option<Mono>,
+    /// When it was first heard that it had stored the fence that its view tells, by the same clock: what was ordered with
+    /// that fence has its time from then on.
+    pub obeyed: Option<Mono>,
     /// Whether it stored this coordinator's term. Until then it counts as out of service *and* able to act.
     pub greeted: bool,
     /// What its silence or refusal says, as a sentence.

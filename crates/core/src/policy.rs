@@ -121,7 +121,9 @@ pub struct Policy {
     pub lapse: Millis,
     /// What may wait while the gates hold.
     pub hold: HoldLimits,
-    /// The deployment ends within this, paused and waiting for an operator apart.
+    /// The deployment ends within this, paused and waiting for an operator apart. A way back has a bound of its own (the
+    /// time of one update for each batch that it takes back, and one more, at most this once more), and so has the start
+    /// after a migration, which has none: the record says until when.
     pub bound: Millis,
 }
 

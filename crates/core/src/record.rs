@@ -73,6 +73,10 @@ pub struct Record {
     /// The value of `elapsed` when the whole fleet was last seen to be ill, old release and new.
     #[serde(default)]
     pub shared_illness_at: Option<Millis>,
+    /// The value of `elapsed` by which it is over, where that is another than its bound: the way back has a bound of its
+    /// own, and so has what follows a migration, which has none.
+    #[serde(default)]
+    pub until: Option<Millis>,
     /// Whether the new release was proven by a first batch.
     pub proven: bool,
     /// Time in each state so far, with the time at which it was entered.
@@ -119,6 +123,7 @@ impl Record {
             elapsed: Millis::ZERO,
             stuck_since: None,
             shared_illness_at: None,
+            until: None,
             proven: false,
             phases: vec![PhaseEntry { state: State::Pending, at: request.at }],
             lowest_in_service: None,
@@ -150,6 +155,13 @@ impl Record {
     #[must_use]
     pub fn run(&self) -> Option<&RunEntry> {
         self.runs.last()
+    }
+
+    /// The counted time by which it is over: its bound, or that of the state that it is in. Only a migration, and a person
+    /// who is asked, have no limit.
+    #[must_use]
+    pub fn until(&self) -> Millis {
+        self.until.unwrap_or(self.policy.bound)
     }
 
     /// Whether the new release's migration is known to be applied, by this deployment.
@@ -192,7 +204,8 @@ pub struct Entry {
     pub zone: Zone,
     /// What it ran when it was first seen.
     pub before: Option<ReleaseRef>,
-    /// Whether it was out of service before it was touched: then it is neither failure nor proof.
+    /// Whether it was out of service before it was touched: then it is neither failure nor proof. Not if it has been in
+    /// service since the deployment began.
     pub ill_before: bool,
     /// The last thing that it was granted, and at which revision.
     pub granted: Option<Grant>,
@@ -200,6 +213,13 @@ pub struct Entry {
     pub progress: Progress,
     /// Whether an update to the new release was granted at any time: a rollback touches these alone.
     pub touched: bool,
+    /// The deployment's counted time when it was first told to go back. The release to go back to may be the one to move
+    /// to, so that does not say it.
+    #[serde(default)]
+    pub recalled: Option<Millis>,
+    /// It failed, which was tolerated, and was told to move once more when all others had.
+    #[serde(default)]
+    pub retried: bool,
     /// Whether it served long enough on the new release to count as proof.
     #[serde(default)]
     pub steady: bool,

@@ -6,6 +6,7 @@ use crate::trace::What;
 use crate::world::releases::{Conduct, Ending, number_of, pinned, version};
 use crate::world::{Sim, World, agent};
 use everup_core::deployment::State;
+use everup_core::gate::HoldLimits;
 use everup_core::head::Request;
 use everup_core::ids::{DeploymentId, InstanceId, MigrationId};
 use everup_core::policy::{Policy, Size, Strategy};
@@ -126,9 +127,18 @@ fn policy(sim: &Sim, rng: &mut Rng, migrates: bool) -> Policy {
         linger: Millis::from_secs(2),
         prove: Millis(rng.between(500, 3_000)),
         stage: Millis::from_secs(40),
-        bound: Millis::from_secs(rng.between(240, 400)),
+        bound: Millis::from_secs(rng.between(60, 400)),
+        hold: hold(sim),
         ..Policy::default()
     }
+}
+
+/// Now and then a hold that is shorter than a migration may take: whoever waits longer gets 503.
+fn hold(sim: &Sim) -> HoldLimits {
+    let mut rng = Rng::of(sim.setting.seed, &format!("hold at {}", sim.now()));
+    let short = !sim.setting.is_calm() && rng.chance(250);
+    let wait = if short { Millis(rng.between(200, 4_000)) } else { HoldLimits::default().wait };
+    HoldLimits { wait, ..HoldLimits::default() }
 }
 
 /// Asks some agent for it; what came of it.

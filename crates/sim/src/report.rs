@@ -37,7 +37,7 @@ pub struct Report {
     pub lasted: u64,
     /// Requests: served, failed.
     pub requests: (u64, u64),
-    /// Worlds in which an operator had to deploy once more after the faults, by how the last deployment had ended.
+    /// Worlds in which an operator had to deploy once more after the faults, by why.
     pub helped: BTreeMap<String, (u64, u64)>,
     /// Faults by kind.
     pub faults: BTreeMap<String, u64>,
@@ -115,10 +115,7 @@ impl fmt::Display for Report {
         )?;
         let (served, failed) = self.requests;
         writeln!(f, "requests: {served} served, {failed} failed by a fault of the world's, 0 because of us")?;
-        writeln!(
-            f,
-            "\nworlds in which an operator had to deploy once more after the faults, for after them the fleet was"
-        )?;
+        writeln!(f, "\nworlds in which an operator had to deploy once more after the faults, for")?;
         for (why, (n, seed)) in &self.helped {
             writeln!(f, "  {n:>7}  {why} (seed {seed})")?;
         }

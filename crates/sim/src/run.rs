@@ -37,7 +37,7 @@ pub struct Outcome {
     pub transitions: BTreeMap<(State, State), u64>,
     /// Requests: served, failed.
     pub requests: (u64, u64),
-    /// What was apart when an operator had to help after the faults.
+    /// Why an operator had to help after the faults, if one had to.
     pub helped: Vec<String>,
     /// The rule that was broken, if one was.
     pub broken: Option<Broken>,

@@ -178,6 +178,8 @@ pub(crate) enum Failure {
     Cut,
     /// It waited too long.
     WaitedTooLong,
+    /// It waited longer than its gate holds anybody, and was let in all the same.
+    PassedTooLate,
     /// The gate had no place for it.
     HoldFull,
     /// Its gate's process was lost.

@@ -6,6 +6,7 @@ use crate::world::gate::{Met, Told, at};
 use crate::world::{Sim, World};
 use everup_core::gate::machine::{Ticket, Why};
 use everup_core::ids::{InstanceId, StartId};
+use futures_channel::oneshot;
 
 /// Requests come, at irregular times, until the world is wound up.
 pub(crate) async fn come(sim: Sim) {
@@ -96,7 +97,7 @@ async fn pass(sim: &Sim, target: &InstanceId) -> Result<(Ticket, Option<StartId>
     match at(sim, target, super::world::gate::SimGate::arrive) {
         Met::Inside(ticket, start) => Ok((ticket, start)),
         Met::Refused(why) => Err(refused(why)),
-        Met::Waits(ticket, told) => match told.await {
+        Met::Waits(ticket, told) => match wait(sim, target, told).await? {
             Ok(Told::Pass(start)) if sim.world().host(target).alive => Ok((ticket, start)),
             Ok(Told::Pass(_)) => Err(Failure::HostLost),
             Ok(Told::Refused(_)) if !sim.world().host(target).alive => Err(Failure::HostLost),
@@ -104,6 +105,18 @@ async fn pass(sim: &Sim, target: &InstanceId) -> Result<(Ticket, Option<StartId>
             Err(_) => Err(Failure::GateLost),
         },
     }
+}
+
+/// Waits at the gate; nobody is let in who has waited longer than the gate holds anybody.
+async fn wait(
+    sim: &Sim,
+    target: &InstanceId,
+    told: oneshot::Receiver<Told>,
+) -> Result<Result<Told, oneshot::Canceled>, Failure> {
+    let until = sim.now() + sim.world().host(target).gate.wait;
+    let told = told.await;
+    let is_late = matches!(told, Ok(Told::Pass(_))) && sim.now() > until;
+    if is_late { Err(Failure::PassedTooLate) } else { Ok(told) }
 }
 
 /// Enters the app that the gate named.

@@ -50,7 +50,7 @@ fn deployment(record: &Record, now: Wall, width: usize) -> Vec<String> {
     let took = match &record.receipt {
         Some(receipt) => format!("took {}", Millis(receipt.duration_ms)),
         None if record.state.is_final() => "over".to_owned(),
-        None => format!("{} of at most {}", seconds(now.since(record.at)), record.policy.bound),
+        None => format!("{} of at most {}", seconds(now.since(record.at)), record.until()),
     };
     let what = format!("{from} > {}, {}, {took}, by {}", record.to, record.policy.strategy, record.by);
     let mut lines = vec![format!(

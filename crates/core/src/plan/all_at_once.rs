@@ -40,6 +40,9 @@ impl Planner<'_> {
         if let Some((id, why)) = self.lost_hold() {
             return self.go_back(format!("the hold of {id} ended: {why}"));
         }
+        if self.late() {
+            return self.go_back_in_time();
+        }
         if self.was(State::Holding) && self.facts.in_state > self.next.policy.drain {
             return self.give_up_holding();
         }
@@ -117,6 +120,9 @@ impl Planner<'_> {
         if let Some((id, why)) = self.lost_hold() {
             return self.go_back(format!("{id} did not seal: {why}"));
         }
+        if self.late() {
+            return self.go_back_in_time();
+        }
         if self.was(State::Sealing) && self.facts.in_state > self.next.policy.stop + self.next.policy.drain {
             let open: Vec<InstanceId> = self.unsealed();
             return self.go_back(format!("{} did not seal in time", words::list(open.iter(), 3)));
@@ -162,9 +168,7 @@ impl Planner<'_> {
         if self.next.migration.is_some() {
             self.grant_run(1);
         } else {
-            self.enter(State::Starting, "no migration: the new apps are started");
-            let to = self.next.to.clone();
-            self.start_all(&to);
+            self.begin_to_start("no migration: the new apps are started".to_owned());
         }
     }
 
@@ -262,7 +266,7 @@ impl Planner<'_> {
             self.next.migration.as_ref().map(|migration| migration.on_failure).unwrap_or_default();
         match outcome {
             Outcome::Exited { code: 0, .. } => {
-                self.applied(format!("migration {} is applied", run.run.migration));
+                self.begin_to_start(format!("migration {} is applied", run.run.migration));
             }
             Outcome::Exited { code, log } => {
                 let last = log.last().map_or(String::new(), |line| format!(", its last line: {line}"));
@@ -295,7 +299,9 @@ impl Planner<'_> {
         ));
     }
 
-    fn applied(&mut self, because: String) {
+    /// A migration may have taken longer than the bound: the start has the time of one update all the same.
+    fn begin_to_start(&mut self, because: String) {
+        self.next.until = Some(self.next.policy.bound.max(self.facts.elapsed + self.patience()));
         self.enter(State::Starting, because);
         let to = self.next.to.clone();
         self.start_all(&to);
@@ -317,7 +323,7 @@ impl Planner<'_> {
                         log: vec![format!("{by} says that it was applied")],
                     });
                 }
-                self.applied(format!("{by} says that the migration was applied"));
+                self.begin_to_start(format!("{by} says that the migration was applied"));
             }
             Say::MigrationNotApplied => self.go_back(format!("{by} says that the migration was not applied")),
             Say::MigrationRunAgain if self.may_run_again(&run) => self.grant_run(run.run.attempt + 1),
@@ -344,14 +350,14 @@ impl Planner<'_> {
 
     /// Orders everyone who has not been told to start `release`.
     pub(super) fn start_all(&mut self, release: &ReleaseRef) {
-        let back = *release != self.next.to;
+        let back = self.next.state == State::RollingBack;
         for id in self.present() {
             let granted = self.next.instances[&id].granted.as_ref().map(|grant| &grant.task);
-            let told = matches!(granted, Some(Task::Start { release: ordered, .. }) if ordered == release);
+            let told = matches!(granted, Some(Task::Start { .. }));
             if told || self.view(&id).is_none() {
                 continue;
             }
-            let limits = self.limits();
+            let (limits, now) = (self.limits(), self.facts.elapsed);
             self.grant(&id, Task::Start { release: release.clone(), limits });
             let entry = self.entry(&id);
             entry.steady = false;
@@ -359,6 +365,7 @@ impl Planner<'_> {
                 entry.problem = None;
             }
             entry.touched = true;
+            entry.recalled = back.then_some(now);
             entry.progress = if back { Progress::GoingBack } else { Progress::Updating };
         }
     }
@@ -370,10 +377,7 @@ impl Planner<'_> {
         for id in self.moving() {
             let what =
                 self.view(&id).and_then(|view| view.waiting.clone()).unwrap_or_else(|| "starting".to_owned());
-            let left = self.next.instances[&id]
-                .granted
-                .as_ref()
-                .map(|grant| self.left_of(self.patience(), grant.at));
+            let left = self.left_of(self.patience(), &id);
             self.wait(WaitingOn::Update(id, what, left));
         }
         let unsteady = self.with(Progress::Done).into_iter().filter(|id| !self.next.instances[id].steady);

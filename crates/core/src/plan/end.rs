@@ -2,6 +2,7 @@
 
 use crate::deployment::State;
 use crate::head::Head;
+use crate::policy::Strategy;
 use crate::record::{Progress, Record};
 
 /// Head as it must be *before* `next` is written, if it is not yet: forbidden releases and applied migrations before
@@ -69,9 +70,11 @@ pub fn head_after(head: &Head, record: &Record) -> Head {
     after
 }
 
-/// Whether most instances serve the new release at the end.
+/// Whether most instances serve the new release at the end: whoever boots, or did not come up, joins them.
 fn most_moved(record: &Record) -> bool {
     let here = record.instances.values().filter(|entry| entry.progress != Progress::Gone).count();
     let moved = record.instances.values().filter(|entry| entry.progress == Progress::Done).count();
-    moved * 2 > here
+    // All at once the ill have no old app that serves: of two halves the one that serves decides.
+    let half = record.policy.strategy == Strategy::AllAtOnce && moved > 0 && moved * 2 == here;
+    half || moved * 2 > here
 }

@@ -7,7 +7,6 @@ use crate::ids::InstanceId;
 use crate::instance::{Phase, Problem, View};
 use crate::order::Task;
 use crate::record::{Entry, Grant, Progress};
-use crate::release::ReleaseRef;
 use crate::time::Millis;
 
 /// Three failed checks, a second apart, make an app ill; and a message has to come.
@@ -27,10 +26,13 @@ impl Planner<'_> {
             let entry = Entry {
                 zone: member.zone.clone(),
                 before: view.release.clone(),
-                ill_before: view.phase == Phase::Ill,
+                // One that is still starting has not been well yet: until it is, that is nobody's doing either.
+                ill_before: view.phase == Phase::Ill || (view.phase == Phase::Starting && !view.healthy),
                 granted: None,
                 progress: Progress::Untouched,
                 touched: false,
+                recalled: None,
+                retried: false,
                 steady: false,
                 problem: None,
                 ill_since: None,
@@ -42,6 +44,12 @@ impl Planner<'_> {
         }
         let ids: Vec<InstanceId> = self.next.instances.keys().cloned().collect();
         for id in ids {
+            // What it failed at while it was ill stays no failure.
+            let serves = self.in_service(&id);
+            let entry = self.entry(&id);
+            if serves && !entry.touched && entry.progress != Progress::Failed {
+                entry.ill_before = false;
+            }
             if seen.is_gone(&id) && self.entry(&id).progress != Progress::Gone {
                 self.entry(&id).progress = Progress::Gone;
                 self.tell(format!("{id} is gone, the fleet says"));
@@ -100,7 +108,7 @@ impl Planner<'_> {
                 }
                 let arrived = done && view.release.as_ref() == Some(release) && self.in_service(id);
                 if arrived {
-                    self.arrived(id, view, release);
+                    self.arrived(id, view);
                 } else {
                     self.maybe_ill(id, view, grant);
                 }
@@ -133,10 +141,10 @@ impl Planner<'_> {
         entry.granted = None;
     }
 
-    fn arrived(&mut self, id: &InstanceId, view: &View, release: &ReleaseRef) {
-        let back = *release != self.next.to;
-        let progress = if back { Progress::Back } else { Progress::Done };
+    fn arrived(&mut self, id: &InstanceId, view: &View) {
         let entry = self.entry(id);
+        let back = entry.recalled.is_some();
+        let progress = if back { Progress::Back } else { Progress::Done };
         entry.steady = view.steady;
         entry.ill_since = None;
         if entry.progress != progress {
@@ -145,6 +153,7 @@ impl Planner<'_> {
             if !back {
                 entry.problem = None;
             }
+            let release = view.release.as_ref().map_or_else(String::new, ToString::to_string);
             self.tell(format!("{id} is in service on {release}"));
         }
     }
@@ -153,7 +162,7 @@ impl Planner<'_> {
     fn came_back(&mut self, id: &InstanceId, view: &View) {
         let to = self.next.to.clone();
         if view.release.as_ref() == Some(&to) && self.in_service(id) {
-            self.arrived(id, view, &to);
+            self.arrived(id, view);
         } else if view.running && view.release.as_ref() != Some(&to) {
             let entry = self.entry(id);
             entry.progress = Progress::Staged;
@@ -191,10 +200,30 @@ impl Planner<'_> {
         if self.next.instances[id].progress == Progress::Failed {
             return;
         }
-        if self.facts.elapsed.0.saturating_sub(grant.at.0) > limit.0 {
+        if self.spent(id, grant) > limit {
             let what = format!("did not finish within {limit}; it is {:?} now", view.phase).to_lowercase();
             self.fail(id, Problem::new("time limit", what));
         }
+    }
+
+    /// How long it has been at what it was granted: counted from when it obeyed, for an order may have been on its way for
+    /// long; and not while the deployment's time stands still.
+    pub(super) fn spent(&self, id: &InstanceId, grant: &Grant) -> Millis {
+        let granted = Millis(self.facts.elapsed.0.saturating_sub(grant.at.0));
+        let obeyed = self.seen(id).and_then(|seen| seen.obeyed).filter(|_| self.has_obeyed(id, grant));
+        obeyed.map_or(Millis::ZERO, |at| self.facts.seen.now.since(at).min(granted))
+    }
+
+    pub(super) fn has_obeyed(&self, id: &InstanceId, grant: &Grant) -> bool {
+        self.view(id).is_some_and(|view| view.fence >= grant.fence)
+    }
+
+    /// What is left of `limit` for what `id` was granted last. One that does not answer and has not obeyed yet has no limit
+    /// of its own: the roll goes round it, or waits within the deployment's bound.
+    pub(super) fn left_of(&self, limit: Millis, id: &InstanceId) -> Option<Millis> {
+        let grant = self.next.instances[id].granted.as_ref()?;
+        let comes = self.has_obeyed(id, grant) || self.silent(id).is_none();
+        comes.then(|| Millis(limit.0.saturating_sub(self.spent(id, grant).0)))
     }
 
     /// Whether a running app has failed its checks for so long that the others would have been seen to fail theirs, too,

@@ -206,12 +206,8 @@ impl<'a> Planner<'a> {
         policy.drain + policy.quiet + policy.stop + policy.start + policy.prove + Millis::from_secs(30)
     }
 
-    fn left_of(&self, span: Millis, since: Millis) -> Millis {
-        Millis((since + span).0.saturating_sub(self.facts.elapsed.0))
-    }
-
     fn late(&self) -> bool {
-        self.facts.elapsed > self.next.policy.bound
+        self.facts.elapsed > self.next.until()
     }
 
     /// Takes up what operators said, each word once.
@@ -263,7 +259,10 @@ impl<'a> Planner<'a> {
     fn go_back(&mut self, because: impl Into<String>) {
         let because = because.into();
         match self.next.from.clone() {
-            Some(from) if self.facts.head.allows(&from) => self.enter(State::RollingBack, because),
+            Some(from) if self.facts.head.allows(&from) => {
+                self.next.until = Some(self.facts.elapsed + self.time_back());
+                self.enter(State::RollingBack, because);
+            }
             Some(from) => {
                 self.enter(
                     State::Failed,
@@ -272,6 +271,29 @@ impl<'a> Planner<'a> {
             }
             None => self.enter(State::Failed, format!("{because}; there is no release to go back to")),
         }
+    }
+
+    pub(super) fn go_back_in_time(&mut self) {
+        self.go_back(format!("it took longer than its bound of {}", self.next.policy.bound));
+    }
+
+    /// How long the way back may take: a bound of its own, since it may begin when the deployment's is over, or after a
+    /// migration, which has none. Each batch of what was touched gets the time of one update, and so does what comes
+    /// between (an order that reaches its instance late, a coordinator that is lost). Never more than the bound once more.
+    fn time_back(&self) -> Millis {
+        let moves = |id: &InstanceId| self.next.instances[id].touched || self.took_the_new_one(id);
+        let touched = self.present().into_iter().filter(moves).count();
+        let batches = match self.next.policy.strategy {
+            Strategy::Rolling => touched.div_ceil(self.batch_size()) as u64,
+            Strategy::AllAtOnce => 1,
+        };
+        self.patience().times(batches + 1).min(self.next.policy.bound)
+    }
+
+    /// How many may move at once.
+    fn batch_size(&self) -> usize {
+        let present = u32::try_from(self.present().len()).unwrap_or(u32::MAX);
+        self.next.policy.batch.of(present).max(1) as usize
     }
 
     fn fallback(&self) -> Option<ReleaseRef> {

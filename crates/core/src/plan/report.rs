@@ -50,6 +50,8 @@ impl WaitingOn {
             | Self::Batch(_)
             | Self::Zone(_)
             | Self::Everybody(_)
+            | Self::Update(_, _, None)
+            | Self::Stage(_, None)
             | Self::Seal(_) => {
                 format!("{self}, {left} left")
             }

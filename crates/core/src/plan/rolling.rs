@@ -19,7 +19,7 @@ impl Planner<'_> {
             return self.go_back(format!("{by} asked for its end"));
         }
         if self.late() {
-            return self.go_back(format!("it took longer than its bound of {}", self.next.policy.bound));
+            return self.go_back_in_time();
         }
         if let Some(why) = self.shared_illness() {
             self.say_who_moves();
@@ -32,9 +32,49 @@ impl Planner<'_> {
         }
         let to = self.next.to.clone();
         let (candidates, at_most) = (self.candidates(), self.batch());
-        self.move_on(candidates, &to, at_most);
+        let short = self.move_on(candidates, &to, at_most);
         self.say_who_moves();
-        self.maybe_arrived();
+        if !self.moving().is_empty() {
+            self.next.stuck_since = None;
+        } else if short && self.nobody_comes() {
+            self.maybe_short_for_good();
+        } else {
+            self.maybe_arrived();
+        }
+    }
+
+    /// Whether all that the fleet is to have are there and have answered: then no more capacity comes by itself, but for
+    /// what was given up.
+    fn nobody_comes(&self) -> bool {
+        let present = self.present();
+        let answers = present.iter().all(|id| self.silent(id).is_none());
+        let settles = self.with(Progress::Done).iter().any(|id| !self.next.instances[id].steady);
+        present.len() >= self.facts.seen.desired as usize
+            && answers
+            && !settles
+            && self.strangers().is_empty()
+    }
+
+    /// None of those that are left can leave. A person may scale out meanwhile, or somebody heal: that is waited for as
+    /// long as one update may take, not until the bound is over.
+    fn maybe_short_for_good(&mut self) {
+        let since = *self.next.stuck_since.get_or_insert(self.facts.elapsed);
+        if self.facts.elapsed.0.saturating_sub(since.0) <= self.patience().0 {
+            return;
+        }
+        let behind: Vec<InstanceId> = [Progress::Untouched, Progress::Staged]
+            .into_iter()
+            .flat_map(|progress| self.with(progress))
+            .collect();
+        let (serving, min) = (self.facts.seen.in_service().len(), self.limits().min);
+        let who = words::list(behind.iter(), 5);
+        if behind.iter().all(|id| self.next.instances[id].retried) {
+            let why = format!("all but {who} serve {}, and more cannot leave", self.next.to);
+            return self.enter(State::Failed, why);
+        }
+        self.go_back(format!(
+            "{who} cannot leave: {serving} in service, of which {min} must stay, and nobody else comes; scale out by one, or lower min_in_service"
+        ));
     }
 
     /// Nothing new is granted; what was granted is carried out.
@@ -69,16 +109,14 @@ impl Planner<'_> {
     /// How many may move at once. The first batch goes alone until it is proven; without an old release there is
     /// nothing to protect.
     fn batch(&self) -> usize {
-        let present = self.present().len();
-        let size = self.next.policy.batch.of(u32::try_from(present).unwrap_or(u32::MAX)).max(1) as usize;
         if self.next.from.is_none() {
-            return present;
+            return self.present().len();
         }
         if self.next.proven {
-            return size.saturating_sub(self.unproven());
+            return self.batch_size().saturating_sub(self.unproven());
         }
-        let begun = self.with(Progress::Done).len() + self.failed().len();
-        size.saturating_sub(begun)
+        // What failed proves nothing; while failures are tolerated another one goes in its place.
+        self.batch_size().saturating_sub(self.with(Progress::Done).len())
     }
 
     /// How many of a batch serve the new release, and have not served it for long enough: until they have, nobody goes in
@@ -119,8 +157,7 @@ impl Planner<'_> {
                 (None, Some((phase, None))) => format!("{phase:?}").to_lowercase(),
                 (None, None) => "it has said nothing yet".to_owned(),
             };
-            let since = self.next.instances[&id].granted.as_ref().map(|grant| grant.at);
-            let left = since.map(|at| self.left_of(self.patience(), at));
+            let left = self.left_of(self.patience(), &id);
             self.wait(WaitingOn::Update(id, what, left));
         }
         for id in self.with(Progress::Done) {
@@ -155,10 +192,25 @@ impl Planner<'_> {
         let elsewhere = self.elsewhere();
         if elsewhere.is_empty() {
             self.enter(State::Succeeded, format!("every instance serves {}", self.next.to));
-        } else {
+        } else if !self.tell_once_more(&elsewhere) {
             let (who, why) = (words::list(elsewhere.iter(), 5), self.why(&elsewhere));
             self.enter(State::Failed, format!("all but {who} serve {}: {why}", self.next.to));
         }
+    }
+
+    /// A failure that was tolerated may have had a reason that has passed since. Says whether anybody is told once more.
+    fn tell_once_more(&mut self, failed: &[InstanceId]) -> bool {
+        let again =
+            |id: &&InstanceId| !self.next.instances[*id].retried && self.silent(id).is_none() && !self.late();
+        let again: Vec<InstanceId> = failed.iter().filter(again).cloned().collect();
+        for id in &again {
+            let entry = self.entry(id);
+            entry.retried = true;
+            entry.progress = Progress::Untouched;
+            entry.granted = None;
+            self.tell(format!("all others are there: {id} is told once more"));
+        }
+        !again.is_empty()
     }
 
     /// What failed; and of what was ill before, and is no failure, that which does not even run the new release.
@@ -221,8 +273,7 @@ impl Planner<'_> {
         match self.next.policy.strategy {
             Strategy::Rolling => {
                 let candidates = self.to_take_back();
-                let present = u32::try_from(self.present().len()).unwrap_or(u32::MAX);
-                let at_most = self.next.policy.batch.of(present).max(1) as usize;
+                let at_most = self.batch_size();
                 self.move_on(candidates, &from, at_most);
             }
             Strategy::AllAtOnce => self.start_all(&from),
@@ -236,29 +287,44 @@ impl Planner<'_> {
         let touched = |id: &InstanceId| {
             let entry = &self.next.instances[id];
             let settled = matches!(entry.progress, Progress::GoingBack | Progress::Back);
-            let gave_up = entry.progress == Progress::Failed && self.going_back(id);
-            (entry.touched || self.took_the_new_one(id)) && !settled && !gave_up && self.silent(id).is_none()
+            let waits = entry.progress == Progress::Failed && !self.may_try_again(id);
+            (entry.touched || self.took_the_new_one(id)) && !settled && !waits && self.silent(id).is_none()
         };
         self.present().into_iter().filter(touched).collect()
     }
 
     /// Whether it runs the new release, and that is another than the one to go back to.
-    fn took_the_new_one(&self, id: &InstanceId) -> bool {
+    pub(super) fn took_the_new_one(&self, id: &InstanceId) -> bool {
         let to = Some(&self.next.to);
         self.next.from.as_ref() != to && self.view(id).is_some_and(|view| view.release.as_ref() == to)
     }
 
-    fn going_back(&self, id: &InstanceId) -> bool {
-        let granted = self.next.instances[id].granted.as_ref().map(|grant| &grant.task);
-        matches!(granted, Some(Task::Update { release, .. } | Task::Start { release, .. }) if Some(release) == self.next.from.as_ref() && self.next.from.as_ref() != Some(&self.next.to))
+    /// What fails on the way back, to a release that was believed, may do so for a reason that passes (its database, its
+    /// disk): it is tried again for as long as one update may take, once a start each time.
+    fn may_try_again(&self, id: &InstanceId) -> bool {
+        let entry = &self.next.instances[id];
+        let last = entry.granted.as_ref().map_or(Millis::ZERO, |grant| grant.at);
+        let rested = self.facts.elapsed.0.saturating_sub(last.0) > self.next.policy.start.0;
+        entry.recalled.is_none() || (rested && !self.is_given_up(id))
+    }
+
+    fn is_given_up(&self, id: &InstanceId) -> bool {
+        let since = |at: Millis| self.facts.elapsed.0.saturating_sub(at.0);
+        self.next.instances[id].recalled.is_some_and(|at| since(at) > self.patience().0)
     }
 
     fn maybe_back(&mut self) {
         let affected: Vec<InstanceId> =
             self.present().into_iter().filter(|id| self.is_affected(id)).collect();
-        let open: Vec<&InstanceId> =
-            affected.iter().filter(|id| !self.is_back_for_good(id) && !self.is_given_up(id)).collect();
-        let late = self.facts.in_state > self.next.policy.bound;
+        let open: Vec<&InstanceId> = affected
+            .iter()
+            .filter(|id| {
+                let failed = self.next.instances[*id].progress == Progress::Failed;
+                let is_over = failed && self.is_given_up(id);
+                !is_over && !self.is_back_for_good(id)
+            })
+            .collect();
+        let late = self.late();
         if !open.is_empty() && !late {
             let silent: Vec<InstanceId> =
                 open.iter().filter(|id| self.silent(id).is_some()).map(|id| (*id).clone()).collect();
@@ -297,22 +363,14 @@ impl Planner<'_> {
         self.end_back(&not_back);
     }
 
-    /// The old release was well until now. Where it does not come up at once the instance starts it again and again, and
-    /// is given up only when the time of its whole update is over.
-    fn is_given_up(&self, id: &InstanceId) -> bool {
-        let entry = &self.next.instances[id];
-        let left =
-            entry.granted.as_ref().map_or(Millis::ZERO, |grant| self.left_of(self.patience(), grant.at));
-        entry.progress == Progress::Failed && self.going_back(id) && left == Millis::ZERO
-    }
-
     fn say_who_is_started_again(&mut self) {
         for id in self.with(Progress::Failed) {
-            let entry = &self.next.instances[&id];
-            let Some(grant) = entry.granted.as_ref().filter(|_| self.going_back(&id)) else { continue };
-            let left = self.left_of(self.patience(), grant.at);
-            let why = entry.problem.as_ref().map_or(String::new(), |problem| format!(": {}", problem.reason));
-            self.wait(WaitingOn::Update(id, format!("it is started again{why}"), Some(left)));
+            let Some(at) = self.next.instances[&id].recalled.filter(|_| !self.is_given_up(&id)) else {
+                continue;
+            };
+            let left = Millis((at + self.patience()).0.saturating_sub(self.facts.elapsed.0));
+            let why = self.why(std::slice::from_ref(&id));
+            self.wait(WaitingOn::Update(id, format!("it is started again: {why}"), Some(left)));
         }
     }
 

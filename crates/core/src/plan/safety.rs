@@ -1,6 +1,7 @@
 //! Who may leave now: capacity, zones, and who counts as what.
 
 use super::{Planner, WaitingOn};
+use crate::deployment::State;
 use crate::fleet::Observation;
 use crate::ids::{InstanceId, Zone};
 use crate::instance::{Phase, View};
@@ -84,19 +85,29 @@ impl Planner<'_> {
     }
 
     /// Grants the move to `release` to as many of `candidates` as may go now.
-    pub(super) fn move_on(&mut self, mut candidates: Vec<InstanceId>, release: &ReleaseRef, at_most: usize) {
-        let back = *release != self.next.to;
+    /// Says whether somebody has to wait for capacity.
+    pub(super) fn move_on(
+        &mut self,
+        mut candidates: Vec<InstanceId>,
+        release: &ReleaseRef,
+        at_most: usize,
+    ) -> bool {
+        let back = self.next.state == State::RollingBack;
         let mut serving = self.surely_serving();
-        let mut moving = self.moving().len();
+        let mut moving = self.moving();
+        // Whoever moves already and shall go back takes no other's place, and one that does not answer keeps nobody else
+        // from going back: it counts as out of service, that is enough.
+        if back {
+            moving.retain(|id| self.silent(id).is_none());
+        }
+        let mut moving: BTreeSet<InstanceId> = moving.into_iter().collect();
         // Some may go although others have to wait: what is out already, and what overlaps.
         let mut short = false;
-        while let Some(next) = self.best(&candidates, &serving) {
-            if moving >= at_most {
-                if at_most > 0 {
-                    self.wait(WaitingOn::Batch(u32::try_from(at_most).unwrap_or(u32::MAX)));
-                }
-                return;
-            }
+        loop {
+            let is_full = moving.len() >= at_most;
+            let open: Vec<InstanceId> =
+                candidates.iter().filter(|id| !is_full || moving.contains(*id)).cloned().collect();
+            let Some(next) = self.best(&open, &serving) else { break };
             candidates.retain(|id| *id != next);
             if self.has_objected(&next) {
                 serving.insert(next.clone());
@@ -113,8 +124,11 @@ impl Planner<'_> {
             if !stays {
                 serving.remove(&next);
             }
-            moving += 1;
+            moving.insert(next.clone());
             self.send(&next, release, limits, back);
+        }
+        if !candidates.is_empty() && at_most > 0 {
+            self.wait(WaitingOn::Batch(u32::try_from(at_most).unwrap_or(u32::MAX)));
         }
         if short {
             self.wait(WaitingOn::Capacity { serving: serving.len(), min: self.limits().min });
@@ -122,6 +136,7 @@ impl Planner<'_> {
                 self.say_who_is_missing();
             }
         }
+        short
     }
 
     /// It was taken for out of service, and said that it serves; what was seen of it may still be old.
@@ -149,9 +164,11 @@ impl Planner<'_> {
         self.grant(id, Task::Update { release: release.clone(), limits });
         self.tell(format!("{id} may {} {release}", if back { "go back to" } else { "move to" }));
         let ill = self.view(id).is_some_and(|view| view.phase == Phase::Ill);
+        let now = self.facts.elapsed;
         let entry = self.entry(id);
         entry.steady = false;
         if back {
+            entry.recalled.get_or_insert(now);
             entry.progress = Progress::GoingBack;
         } else {
             entry.progress = Progress::Updating;
@@ -201,7 +218,9 @@ impl Planner<'_> {
 
     /// Whether everyone who still runs the old release has fallen ill as well: then it is not the new release's doing.
     /// A fleet that was ill before the deployment began is what the deployment may have come to mend.
+    /// Nor is there anything to wait for where no release was ever believed: the first one is what shall serve at all.
     pub(super) fn shared_illness(&self) -> Option<String> {
+        self.next.from.as_ref()?;
         // An app that is still starting says neither.
         let tells = |id: &InstanceId| {
             let starting = [Phase::Announced, Phase::Waiting, Phase::Starting]
@@ -213,7 +232,8 @@ impl Planner<'_> {
             self.present().into_iter().filter(|id| !self.next.instances[id].touched && tells(id)).collect();
         let ill =
             |id: &InstanceId| self.view(id).is_some_and(|view| view.running && view.phase == Phase::Ill);
-        let fell = untouched.iter().any(|id| !self.next.instances[id].ill_before);
+        let ran = |id: &InstanceId| self.next.instances[id].before.is_some();
+        let fell = untouched.iter().any(|id| !self.next.instances[id].ill_before && ran(id));
         if !fell || !untouched.iter().all(ill) {
             return None;
         }

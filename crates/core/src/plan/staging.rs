@@ -53,14 +53,21 @@ impl Planner<'_> {
     }
 
     /// Who does not answer is gone round by a rolling deployment; all at once waits for it, as long as staging may
-    /// take.
+    /// take. Whoever was told late has as long from then on, within the deployment's bound.
     fn give_up_on_late_staging(&mut self) {
         if self.facts.in_state <= self.next.policy.stage {
             return;
         }
+        let all_at_once = self.next.policy.strategy == Strategy::AllAtOnce;
         for id in self.present() {
-            if self.next.instances[&id].progress == Progress::Untouched {
-                let why = self.silent(&id).unwrap_or_else(|| "it is still at it".to_owned());
+            let silent = self.silent(&id);
+            let granted = self.next.instances[&id].granted.as_ref();
+            let is_over = match granted.filter(|grant| self.has_obeyed(&id, grant)) {
+                Some(grant) => self.spent(&id, grant) > self.next.policy.stage,
+                None => all_at_once || silent.is_none(),
+            };
+            if is_over && self.next.instances[&id].progress == Progress::Untouched {
+                let why = silent.unwrap_or_else(|| "it is still at it".to_owned());
                 self.fail(
                     &id,
                     Problem::new("stage", format!("not ready after {}: {why}", self.next.policy.stage)),
@@ -72,8 +79,6 @@ impl Planner<'_> {
     /// Whether everyone who can answer is ready; says for whom it waits. A roll goes round those who do not answer, but
     /// not round those who have only not answered yet.
     fn all_staged(&mut self) -> bool {
-        let left = self.left_of(self.next.policy.stage, self.facts.elapsed);
-        let left = crate::time::Millis(left.0.saturating_sub(self.facts.in_state.0));
         let all_at_once = self.next.policy.strategy == Strategy::AllAtOnce;
         let mut ready = true;
         for id in self.present() {
@@ -87,7 +92,8 @@ impl Planner<'_> {
                     self.wait(WaitingOn::Answer(id, why));
                 }
                 None => {
-                    self.wait(WaitingOn::Stage(id, Some(left)));
+                    let left = self.left_of(self.next.policy.stage, &id);
+                    self.wait(WaitingOn::Stage(id, left));
                     ready = false;
                 }
             }

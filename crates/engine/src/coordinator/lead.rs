@@ -146,12 +146,8 @@ impl<'a, S: Seams, B: Board> Agent<'a, S, B> {
     }
 
     async fn carry_out(&mut self, leading: &mut Leading<'a, S>, planned: Plan) -> Result<(), Lost> {
-        // The way back has the same bound once more.
-        let spent = match planned.next.state {
-            State::RollingBack => leading.watch.in_state(),
-            _ => leading.watch.elapsed(),
-        };
-        let left = Millis(planned.next.policy.bound.0.saturating_sub(spent.0) / 1_000 * 1_000);
+        let left = planned.next.until().0.saturating_sub(leading.watch.elapsed().0);
+        let left = Millis(left / 1_000 * 1_000);
         let waiting: Vec<String> = planned.waiting.iter().map(|wait| wait.until(left)).collect();
         if planned.changed {
             let grants = granted_now(&planned.next);
@@ -221,7 +217,7 @@ impl<'a, S: Seams, B: Board> Agent<'a, S, B> {
         let prefix = instances_prefix(&self.who.environment);
         let keys = self.seams.store().list(&prefix).await.map_err(Lost::Store)?;
         let id = |key: &String| InstanceId::new(key.strip_prefix(&prefix)?.strip_suffix(".json")?).ok();
-        leading.observer.announced = Some(keys.iter().filter_map(id).collect());
+        leading.observer.take_announced(keys.iter().filter_map(id).collect());
         leading.listed_in = Some(state);
         Ok(())
     }

@@ -27,6 +27,8 @@ const LONGEST: Millis = Millis(4_000);
 
 enum Sight {
     Members(Result<Members, FleetError>),
+    /// The list that was asked for because of the announcements.
+    MembersSince(Result<Members, FleetError>),
     Greeted(InstanceId, Result<Ack, PeerError>),
     Viewed(InstanceId, Result<View, PeerError>),
     Ordered(Box<Order>, Result<Ack, PeerError>),
@@ -50,6 +52,9 @@ pub(crate) struct Observer<'a, S: Seams> {
     known: BTreeMap<InstanceId, Known>,
     in_flight: FuturesUnordered<LocalBoxFuture<'a, Sight>>,
     pub(crate) announced: Option<BTreeSet<InstanceId>>,
+    /// Whether the list of members is older than that of the announcements: then who announced itself and is not listed
+    /// may be new, not gone.
+    members_are_older: bool,
     deposed: bool,
     trouble: Option<String>,
 }
@@ -74,6 +79,7 @@ impl<'a, S: Seams> Observer<'a, S> {
             known: BTreeMap::new(),
             in_flight: FuturesUnordered::new(),
             announced: None,
+            members_are_older: false,
             deposed: false,
             trouble: None,
         };
@@ -106,6 +112,14 @@ impl<'a, S: Seams> Observer<'a, S> {
             Sight::Members(Err(error)) => {
                 self.trouble = Some(error.to_string());
                 self.ask_members(0, LONGEST);
+            }
+            Sight::MembersSince(Ok(members)) => {
+                self.members_are_older = false;
+                self.meet(members);
+            }
+            Sight::MembersSince(Err(error)) => {
+                self.trouble = Some(error.to_string());
+                self.ask_members_since_announced(AGAIN);
             }
             Sight::Greeted(id, answer) => self.greeted(&id, answer),
             Sight::Viewed(id, answer) => self.viewed(&id, answer),
@@ -280,6 +294,21 @@ impl<'a, S: Seams> Observer<'a, S> {
         }));
     }
 
+    /// Takes who has announced itself, and asks for the members once more.
+    pub(crate) fn take_announced(&mut self, announced: BTreeSet<InstanceId>) {
+        self.announced = Some(announced);
+        self.members_are_older = true;
+        self.ask_members_since_announced(Millis::ZERO);
+    }
+
+    fn ask_members_since_announced(&self, after: Millis) {
+        let seams = self.seams;
+        self.in_flight.push(Box::pin(async move {
+            pause(seams, after).await;
+            Sight::MembersSince(seams.fleet().members(0).await)
+        }));
+    }
+
     fn now(&self) -> Mono {
         self.seams.clock().mono()
     }
@@ -296,7 +325,7 @@ impl<'a, S: Seams> Observer<'a, S> {
             desired: self.members.desired,
             seen,
             gone: self.members.gone.clone(),
-            complete: self.members.complete,
+            complete: self.members.complete && !self.members_are_older,
             announced: self.announced.clone(),
             silence: SILENCE,
         }
@@ -338,7 +367,8 @@ impl<'a, S: Seams> Observer<'a, S> {
 
 impl Known {
     const fn new() -> Self {
-        let seen = Seen { member: None, view: None, heard: None, greeted: false, trouble: None };
+        let seen =
+            Seen { member: None, view: None, heard: None, obeyed: None, greeted: false, trouble: None };
         Self { seen, order: None, failures: 0 }
     }
 
@@ -346,6 +376,9 @@ impl Known {
         // Answers to two calls can overtake each other.
         let stale = self.seen.view.as_ref().is_some_and(|old| old.run == view.run && old.seq > view.seq);
         if !stale {
+            if self.seen.view.as_ref().map(|old| old.fence) != Some(view.fence) {
+                self.seen.obeyed = Some(now);
+            }
             self.seen.view = Some(view);
         }
         self.seen.heard = Some(now);

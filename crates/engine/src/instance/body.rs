@@ -3,8 +3,8 @@
 use crate::identity::Identity;
 use crate::mailbox::{Command, Commands};
 use everup_core::gate::{Counts, Passing};
-use everup_core::ids::{Fence, Term};
-use everup_core::instance::{Goal, Memory, Phase, Problem, View};
+use everup_core::ids::{Fence, StartId, Term};
+use everup_core::instance::{Goal, Memory, Phase, Problem, Running, View};
 use everup_core::order::Limits;
 use everup_core::release::ReleaseRef;
 use everup_core::seams::{Chance, Clock, Gate, Journal, Runtime, Seams};
@@ -44,6 +44,8 @@ pub(super) struct Body<'a, S: Seams> {
     pub(super) held_until: Cell<Mono>,
     /// Whether the fleet's engine may still be asked not to end this instance, because of a migration.
     pub(super) protected: Cell<bool>,
+    /// Which start the gate was told to send to, since the agent began.
+    sends_to: RefCell<Option<StartId>>,
     /// When the app that serves was checked last.
     pub(super) checked: Cell<Mono>,
     /// The last term in which somebody greeted or ordered.
@@ -74,6 +76,7 @@ impl<'a, S: Seams> Body<'a, S> {
             informed: Cell::new(informed),
             held_until: Cell::new(Mono::default()),
             protected: Cell::new(protected),
+            sends_to: RefCell::default(),
             checked: Cell::new(Mono::default()),
             coordinated: Cell::new(None),
         };
@@ -156,6 +159,16 @@ impl<'a, S: Seams> Body<'a, S> {
             view.phase = phase;
             view.waiting = waiting;
         });
+    }
+
+    /// The gate is told to send to `app`.
+    pub(super) fn send_to(&self, app: &Running) {
+        *self.sends_to.borrow_mut() = Some(app.upstream.start.clone());
+    }
+
+    /// Whether it is known to send to `app`. An agent that has just begun knows of nobody.
+    pub(super) fn sends_to(&self, app: &Running) -> bool {
+        self.sends_to.borrow().as_ref() == Some(&app.upstream.start)
     }
 
     pub(super) fn gate_is(&self, passing: Passing) {

@@ -42,9 +42,14 @@ pub(super) async fn serve<S: Seams>(body: &Body<'_, S>, release: &ReleaseRef, ta
             Ended::BackOnOld(old, problem) => return beside::stay(body, &old, problem).await,
             Ended::Ill(problem) => fall_ill(body, problem).await,
         }
+        // One that runs and is not well yet is not started again, but looked at: it may take long to start.
+        let runs = body.seams.runtime().adopt().await.apps.iter().any(|app| app.release == *release);
         let lived = body.now().since(began) > LONGEST_BACK_OFF;
-        back_off =
-            if lived { body.who.care.back_off } else { Millis((back_off.0 * 2).min(LONGEST_BACK_OFF.0)) };
+        back_off = if lived || runs {
+            body.who.care.back_off
+        } else {
+            Millis((back_off.0 * 2).min(LONGEST_BACK_OFF.0))
+        };
         body.pause(back_off).await;
         if has_moved_on(body, release).await {
             body.confirmed.set(false);
@@ -88,7 +93,17 @@ async fn attempt<S: Seams>(
     // Beside an old app only where it serves: a gate that is not open has nothing to lose, and must not be opened into
     // an old app that never came up.
     let serves = body.view().gate == Passing::Open;
-    let others = if limits.overlap { beside::retire_former(body, others, limits).await } else { others };
+    let is_there = mine.is_some();
+    let serves_already = serves && mine.as_ref().is_some_and(|app| body.sends_to(app));
+    let others = if serves_already {
+        // It never left: what was coming up beside it is not wanted any more, well or not.
+        beside::retire(body, &others, limits).await;
+        Vec::new()
+    } else if limits.overlap {
+        beside::retire_former(body, others, limits).await
+    } else {
+        others
+    };
     let is_beside = limits.overlap && others.len() < 2 && (others.is_empty() || serves);
     if mine.is_none()
         && let Some(old) = others.first()
@@ -104,8 +119,11 @@ async fn attempt<S: Seams>(
     }
     let old = others.first().filter(|_| is_beside);
     match (bring_up(body, release, mine, old, limits).await, old) {
-        (Err(problem), Some(old)) => beside::give_up(body, release, old, limits, problem).await,
-        (Err(problem), None) => Ended::Ill(problem),
+        // Of two that were found running one serves, perhaps this one: neither is stopped while that is not known.
+        (Err(problem), Some(old)) if !is_there || body.sends_to(old) => {
+            beside::give_up(body, release, old, limits, problem).await
+        }
+        (Err(problem), _) => Ended::Ill(problem),
         (Ok(app), old) => in_service(body, app, old, task, limits, fence).await,
     }
 }
@@ -354,6 +372,7 @@ async fn shut<S: Seams>(body: &Body<'_, S>, within: Millis, quiet: Millis) {
 }
 
 pub(super) async fn open<S: Seams>(body: &Body<'_, S>, app: &Running) {
+    body.send_to(app);
     while let Err(error) = body.seams.gate().switch(&app.upstream).await {
         body.see(|view| view.waiting = Some(format!("its gate to answer: {error}")));
         body.pause(ASK_AGAIN).await;

@@ -69,7 +69,9 @@ fn tells_of_the_old_one(world: &World, id: &InstanceId, record: &Record, event: 
 pub(super) fn no_request_fails(world: &World, event: &Event) -> Result<(), String> {
     let What::Failed(number, why) = &event.what else { return Ok(()) };
     let ours = match why {
-        Failure::StoppedUnder | Failure::NoApp | Failure::NotUp | Failure::Cut => true,
+        Failure::StoppedUnder | Failure::NoApp | Failure::NotUp | Failure::Cut | Failure::PassedTooLate => {
+            true
+        }
         Failure::WaitedTooLong | Failure::HoldFull | Failure::NoTarget => world.setting.is_calm(),
         Failure::HostLost | Failure::AppDied | Failure::DeadApp | Failure::AppIll | Failure::GateLost => {
             false

@@ -31,6 +31,8 @@ pub(super) struct Sheet {
     member: Option<Member>,
     greeted: bool,
     heard: Mono,
+    /// When its fence was last seen to rise, and to what.
+    obeyed: (Mono, Fence),
     /// Why it does not answer, if it does not.
     silent: Option<&'static str>,
 }
@@ -40,6 +42,14 @@ type Done = Result<(), String>;
 impl Paper {
     /// Carries out one line.
     pub(super) fn obey(&mut self, words: &[&str], record: Option<&Record>, now: u64) -> Done {
+        self.change(words, record, now)?;
+        for sheet in self.instances.values_mut().filter(|sheet| sheet.obeyed.1 != sheet.view.fence) {
+            sheet.obeyed = (Mono(now), sheet.view.fence);
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, words: &[&str], record: Option<&Record>, now: u64) -> Done {
         match words {
             // Instances in service on release 1; the first letter is the zone.
             ["fleet", ids @ ..] => {
@@ -106,6 +116,9 @@ impl Paper {
             ["obey", id, "to", "leaving"] => self.obey_one(id, record, Some(Phase::Leaving)),
             // What was granted ended badly.
             ["fail", id, check, reason @ ..] => self.fail(id, check, &reason.join(" "), record),
+            // It serves, and has not served for long enough; or has by now.
+            ["unproven", id] => self.sheet(id).map(|sheet| sheet.view.steady = false),
+            ["proven", id] => self.sheet(id).map(|sheet| sheet.view.steady = true),
             // It serves on, and says why it does not do what was granted.
             ["objects", id, why @ ..] => self.object(id, &why.join(" "), record),
             // The hold of a gate has lapsed.
@@ -159,7 +172,9 @@ impl Paper {
             view.healthy = true;
             view.gate = Passing::Open;
         }
-        let sheet = Sheet { view, member: Some(member), greeted: false, heard: Mono(now), silent: None };
+        let obeyed = (Mono(now), view.fence);
+        let sheet =
+            Sheet { view, member: Some(member), greeted: false, heard: Mono(now), obeyed, silent: None };
         self.instances.insert(name, sheet);
         Ok(())
     }
@@ -236,10 +251,12 @@ impl Paper {
             member: sheet.member.clone(),
             view: sheet.greeted.then(|| sheet.view.clone()),
             heard: sheet.greeted.then_some(sheet.heard),
+            obeyed: sheet.greeted.then_some(sheet.obeyed.0),
             greeted: sheet.greeted,
             trouble: sheet.silent.map(str::to_owned),
         };
-        let unlisted = Seen { member: None, view: None, heard: None, greeted: false, trouble: None };
+        let unlisted =
+            Seen { member: None, view: None, heard: None, obeyed: None, greeted: false, trouble: None };
         let unlisted = self.unlisted.iter().map(|id| (id.clone(), unlisted.clone()));
         Observation {
             now: Mono(now),

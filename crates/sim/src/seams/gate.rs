@@ -3,7 +3,7 @@
 use super::Place;
 use crate::fault::Fault;
 use crate::trace::What;
-use crate::world::gate::{DrainEnd, at};
+use crate::world::gate::{DrainEnd, SimGate, at};
 use crate::world::releases::number;
 use everup_core::gate::{Counts, Drain, Drained, Hold, Idle, NotHolding, Upstream};
 use everup_core::ids::HoldId;
@@ -29,8 +29,12 @@ impl Place {
 
 impl Gate for Place {
     async fn hold(&self, hold: &Hold) -> Result<(), GateError> {
-        let held =
-            self.gate_call(|p| at(&p.sim, &p.id, |gate, now| gate.machine.hold(Mono(now), hold))).await?;
+        let ask = |gate: &mut SimGate, now| {
+            let held = gate.machine.hold(Mono(now), hold);
+            gate.wait = if held.is_ok() { hold.limits.wait.0 } else { gate.wait };
+            held
+        };
+        let held = self.gate_call(|p| at(&p.sim, &p.id, ask)).await?;
         held.map_err(|refused| GateError(refused.to_string()))
     }
 
@@ -59,7 +63,10 @@ impl Gate for Place {
             let gate = &world.host(&self.id).gate;
             (gate.drains, gate.process)
         };
-        at(&self.sim, &self.id, |gate, now| gate.machine.drain(Mono(now), drain));
+        at(&self.sim, &self.id, |gate, now| {
+            gate.wait = drain.limits.wait.0;
+            gate.machine.drain(Mono(now), drain);
+        });
         let end = self.sim.when_on(&self.id, |host| {
             let lost = host.gate.process != process;
             (lost || host.gate.drains > drains).then_some(if lost { None } else { host.gate.last_drain })

@@ -223,6 +223,19 @@ pub(crate) fn lose(sim: &Sim, id: &InstanceId, told_in: u64) {
     });
 }
 
+/// A machine that was lost, and that the fleet has said to be gone, boots all the same, with its disk and its journal as they
+/// were: whatever became of the fleet since, it must not start what head forbids. Says which.
+pub(crate) fn boot_again(sim: &Sim) -> Option<InstanceId> {
+    let mut world = sim.world();
+    let lost = |host: &&Host| !host.alive && host.journal.is_some() && world.fleet.gone.contains(&host.id);
+    let id = world.hosts.values().find(lost)?.id.clone();
+    world.host(&id).alive = true;
+    drop(world);
+    gate::come_back(sim, &id);
+    agent::start(sim, &id);
+    Some(id)
+}
+
 impl World {
     /// Migrations whose runner is lost stop where they are.
     fn lose_runs(&mut self, id: &InstanceId) {

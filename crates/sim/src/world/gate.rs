@@ -47,6 +47,8 @@ pub(crate) struct SimGate {
     pub(crate) drains: u64,
     pub(crate) last_drain: Option<DrainEnd>,
     cut: u32,
+    /// How long whoever comes now may wait.
+    pub(crate) wait: u64,
     ticks_at: Option<u64>,
     /// Rises when its process is lost, and everything in it.
     pub(crate) process: u32,
@@ -68,6 +70,7 @@ impl SimGate {
             drains: 0,
             last_drain: None,
             cut: 0,
+            wait: HoldLimits::default().wait.0,
             ticks_at: None,
             process,
             passing: kept.passing,
@@ -207,14 +210,19 @@ fn tick_at(sim: &Sim, host: &InstanceId, process: u32, due: u64) {
 
 /// Its process is lost with everything in it, and comes back from its state file.
 pub(crate) fn lose(sim: &Sim, host: &InstanceId) {
+    let no = sim.world().host(host).no;
+    sim.world().inject(Some(no), Fault::GateLost);
+    come_back(sim, host);
+}
+
+/// A new process begins with what is in its state file.
+pub(crate) fn come_back(sim: &Sim, host: &InstanceId) {
     let mut world = sim.world();
     let place = world.host(host);
     let lost = SimGate::from_kept(&place.gate.machine.kept(), place.gate.process + 1);
     // Dropping the waiters' senders tells them.
     let before = std::mem::replace(&mut place.gate, lost);
     place.bell.ring();
-    let no = place.no;
-    world.inject(Some(no), Fault::GateLost);
     drop(world);
     drop(before);
     at(sim, host, |_, _| ());

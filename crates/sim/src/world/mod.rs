@@ -51,7 +51,7 @@ pub(crate) struct World {
     pub(crate) calm: bool,
     /// The judge has spoken.
     pub(crate) over: bool,
-    /// What was apart when an operator had to help.
+    /// Why an operator had to help.
     pub(crate) helped: Vec<String>,
     /// Users stopped coming; the world is being wound up.
     pub(crate) closing: bool,
