@@ -83,7 +83,9 @@ impl Lease {
                 self.head = head;
             }
             Err(error) => {
-                self.trouble = Some(error.to_string());
+                self.trouble = Some(format!(
+                    "{error}; it is asked again every second, and nothing is decided until it answers"
+                ));
                 return Next::LookAgain(Millis(1_000));
             }
         }
