@@ -5,7 +5,7 @@ use crate::context::{Context, block_on};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::follow::{Ended, Follower};
-use crate::output::table::{shorten, wrap};
+use crate::output::table::{quoted, wrap};
 use crate::output::{Out, paint};
 use crate::progress::{document, frame, receipt};
 use crate::reach::{self, Reach};
@@ -14,6 +14,7 @@ use everup_core::ids::{DeploymentId, Version};
 use everup_core::policy::{Policy, Size, Strategy};
 use everup_core::record::Record;
 use everup_core::status::Status;
+use everup_release::catalog;
 use everup_web::client::Client;
 use everup_web::wire::{Deploy, Started, VersionLine};
 use std::time::Duration;
@@ -131,11 +132,11 @@ async fn line(reach: &Reach, version: &Version) -> Result<VersionLine, Failure> 
         return Ok(line.clone());
     }
     let known = lines.into_iter().map(|line| line.release.version).collect();
-    let near = everup_release::catalog::near(version, known);
+    let near = catalog::near(version, known);
     let failure = Failure::input(wanted, format!("there is no release {version} in the store"));
     Err(match near.is_empty() {
         true => failure.hint("nothing is published yet: `everup publish DIR --version 1`"),
-        false => failure.hint(everup_release::catalog::known(&near)),
+        false => failure.hint(catalog::known(&near)),
     })
 }
 
@@ -234,9 +235,16 @@ fn end(record: &Record, context: &Context) -> Exit {
     lines[0] = lines[0].replacen(&word, &frame::state(record.state), 1);
     lines.extend(problems(record, page));
     if exit == Exit::NeedsOperator {
-        lines.push(
-            "look at the database, then: everup resume --migration=applied|not-applied|run-again".to_owned(),
-        );
+        if !record.because.contains("everup resume") {
+            lines.push(
+                "look at the database, then: everup resume --migration=applied|not-applied|run-again"
+                    .to_owned(),
+            );
+        }
+        // Where progress is drawn, the frame above has it.
+        if !context.out.terminal {
+            lines.extend(wrap(&frame::held(record), "", page));
+        }
     } else {
         lines.extend(receipt::lines(record));
     }
@@ -244,18 +252,13 @@ fn end(record: &Record, context: &Context) -> Exit {
     exit
 }
 
-/// Columns of an app's line that are shown.
-const LONGEST: usize = 200;
-
 /// Whoever is not where it should be, with the last lines of its log.
 fn problems(record: &Record, page: usize) -> Vec<String> {
     let mut lines = Vec::new();
-    for (id, entry) in &record.instances {
-        if let Some(problem) = &entry.problem {
-            lines.extend(wrap(&format!("{id}: {problem}"), "", page));
-            let log = problem.log.iter().rev().take(10).rev();
-            lines.extend(log.map(|line| format!("  | {}", shorten(line, page.min(LONGEST)))));
-        }
+    for (id, problem) in document::problems(record) {
+        lines.extend(wrap(&format!("{id}: {problem}"), "", page));
+        let log = problem.log.iter().rev().take(10).rev();
+        lines.extend(log.map(|line| quoted(line, page)));
     }
     lines
 }
