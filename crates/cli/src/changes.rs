@@ -13,13 +13,17 @@ pub struct Changes {
     pub fixed: Vec<&'static str>,
 }
 
+/// The settings that the fleet of these runs with, if it was ever started.
+#[must_use]
+pub fn running(now: &Settings) -> Option<Settings> {
+    files::read(&Places::of(now).settings()).ok().flatten()
+}
+
 impl Changes {
     /// Between the settings of the running fleet and these.
     #[must_use]
     pub fn since_up(now: &Settings) -> Self {
-        let Ok(Some(then)) = files::read::<Settings>(&Places::of(now).settings()) else {
-            return Self::default();
-        };
+        let Some(then) = running(now) else { return Self::default() };
         let ready = [
             ("[app]", then.app != now.app),
             ("[prober]", then.prober != now.prober),

@@ -1,9 +1,12 @@
 //! The records of an environment's deployments, as the store has them.
 
 use crate::store::Opened;
+use everup_core::deployment::State;
+use everup_core::head::{Current, Head, head_key};
 use everup_core::ids::{DeploymentId, Environment};
 use everup_core::record::{Record, record_key};
 use everup_core::seams::{Got, Store};
+use serde::de::DeserializeOwned;
 
 /// Where they are.
 #[derive(Debug, Clone)]
@@ -43,16 +46,28 @@ impl Records {
         // Ids begin with their start, so the names' order is that of time.
         for key in keys.iter().rev().take(most) {
             // Another version's record, or a damaged one, hides no other.
-            records.extend(self.read(key).await.unwrap_or_default());
+            records.extend(self.read::<Record>(key).await.unwrap_or_default());
         }
         Ok(records)
     }
 
-    async fn read(&self, key: &str) -> Result<Option<Record>, Unread> {
+    /// The deployment that runs, and where it is.
+    ///
+    /// # Errors
+    /// When the store does not answer, or another version of everup has written to it.
+    pub async fn current(&self) -> Result<Option<(Current, State)>, Unread> {
+        let head: Option<Head> = self.read(&head_key(&self.environment)).await?;
+        let Some(current) = head.and_then(|head| head.current) else { return Ok(None) };
+        // Between the two writes that begin it there is no record.
+        let state = self.one(&current.id).await?.map_or(State::Pending, |record| record.state);
+        Ok((!state.is_final()).then_some((current, state)))
+    }
+
+    async fn read<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Unread> {
         match self.store.get(key, None).await.map_err(|error| Unread(error.to_string()))? {
             Got::Found { body, .. } => serde_json::from_slice(&body)
                 .map(Some)
-                .map_err(|error| Unread(format!("{key} is no record of this version of everup: {error}"))),
+                .map_err(|error| Unread(format!("{key} is not of this version of everup: {error}"))),
             Got::Missing | Got::Unchanged => Ok(None),
         }
     }

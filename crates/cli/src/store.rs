@@ -25,8 +25,13 @@ pub fn open(settings: &Settings) -> Result<Opened, Failure> {
 }
 
 fn folder(path: &Path) -> Result<Opened, Failure> {
+    let wanted = format!("the store {} could not be opened", path.display());
+    if let Some(file) = path.ancestors().find(|part| part.exists()).filter(|part| !part.is_dir()) {
+        let happened = format!("{} is a file, not a folder", file.display());
+        return Err(Failure::new(Exit::Unreachable, wanted, happened)
+            .hint("move that file away, or name another folder in [store] in everup.toml"));
+    }
     let opened = Folder::open(path).map_err(|error| {
-        let wanted = format!("the store {} could not be opened", path.display());
         Failure::new(Exit::Unreachable, wanted, chain(&error))
             .hint("look at the folder's owner and permissions, and at [store] in everup.toml")
     })?;

@@ -84,6 +84,22 @@ hint: remove it first, or change it by hand
     assert_eq!(fs::read_to_string(folder.path().join("everup.toml")).unwrap(), "application = \"mine\"\n");
 }
 
+/// Every other command would read that file.
+#[test]
+fn it_is_written_where_the_arguments_or_the_environment_say() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(everup(folder.path(), &["init", "--config", "a.toml"]).status.success());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_everup"));
+    command.arg("init").current_dir(folder.path()).env("EVERUP_CONFIG", "b.toml");
+    assert!(command.output().unwrap().status.success());
+    for file in ["a.toml", "b.toml"] {
+        config::load(Some(Path::new(file)), folder.path()).unwrap();
+    }
+    assert!(!folder.path().join("everup.toml").exists());
+    let again = everup(folder.path(), &["init", "--config", "a.toml"]);
+    assert_eq!(again.status.code(), Some(2), "{again:?}");
+}
+
 #[test]
 fn a_mistake_in_the_file_is_shown_in_its_place_and_nothing_runs() {
     let folder = tempfile::tempdir().unwrap();

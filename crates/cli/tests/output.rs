@@ -115,6 +115,70 @@ i3        a     2026.11.1  ill      out      health check: GET /healthz on 127.0
     );
 }
 
+/// A coordinator that has just begun to look has heard nobody: that says nothing of who serves.
+#[test]
+fn who_was_not_heard_yet_is_not_called_out_of_service() {
+    let unheard = |line: &mut Line| {
+        (line.phase, line.release, line.in_service, line.waiting, line.problem) =
+            (None, None, false, None, None);
+    };
+    let mut now = status();
+    now.instances.iter_mut().for_each(unheard);
+    let text = plain(&frame::lines(&now, Wall(1_012_000), 80));
+    assert!(text.starts_with("production: looking for its instances, i1 coordinates\n"), "{text}");
+    assert!(!text.contains(" out"), "{text}");
+    let told = plain(&Lines::default().show(now.clone(), Instant::now()));
+    assert!(!told.contains("i2"), "{told}");
+    let told = serde_json::to_string(&event::between(None, &now)).unwrap();
+    assert!(!told.contains("in_service"), "{told}");
+    now = status();
+    unheard(&mut now.instances[1]);
+    let text = plain(&frame::lines(&now, Wall(1_012_000), 80));
+    assert!(text.starts_with("production: 1 of 3 in service, i2 not heard yet, i1 coordinates\n"), "{text}");
+    // Who does not answer is known not to.
+    now.instances[1].waiting = Some("cannot reach the agent at i2".into());
+    let text = plain(&frame::lines(&now, Wall(1_012_000), 80));
+    assert!(text.starts_with("production: 1 of 3 in service, i1 coordinates\n"), "{text}");
+}
+
+#[test]
+fn instances_stand_in_the_order_of_their_numbers() {
+    let mut now = status();
+    now.instances = ["i10", "i11", "i7"].map(|id| line(id, "a", "2026.11.2", Phase::Serving)).to_vec();
+    let text = plain(&frame::lines(&now, Wall(1_012_000), 80));
+    let ids: Vec<&str> =
+        text.lines().filter_map(|line| line.split(' ').next()).filter(|word| word.starts_with('i')).collect();
+    assert_eq!(ids, ["i7", "i10", "i11"], "{text}");
+}
+
+#[test]
+fn what_a_person_is_asked_is_said_once() {
+    let mut now = status();
+    now.instances.clear();
+    let record = now.record.as_mut().unwrap();
+    record.state = State::NeedsOperator;
+    record.because = "migration m1 was ended by signal 9 (KILL). look at the database, then say: everup resume --migration=applied, not-applied or run-again".into();
+    record.waiting = vec![format!("a person: {}", record.because)];
+    snapbox::assert_data_eq!(
+        plain(&frame::lines(&now, Wall(1_012_000), 100)),
+        str![[r#"
+production: 0 of 3 in service, i1 coordinates
+needs-operator: 2026.11.1 > 2026.11.2, rolling, 12 s of at most 1 h, by anna
+  migration m1 was ended by signal 9 (KILL). look at the database, then say: everup resume
+    --migration=applied, not-applied or run-again
+  users' requests wait meanwhile, each for at most 25 s, and are refused then
+
+INSTANCE  ZONE  RELEASE  PHASE  SERVICE  REASON
+"#]]
+    );
+    let began = Instant::now();
+    let mut lines = Lines::default();
+    lines.leave_out_the_end();
+    let mut told = lines.show(now, began);
+    told.extend(lines.tick(began + Duration::from_secs(9)));
+    assert!(!plain(&told).contains("signal 9"), "whoever follows tells it: {told:?}");
+}
+
 #[test]
 fn elsewhere_each_change_is_one_line() {
     let before = status();

@@ -1,19 +1,24 @@
 //! `everup deploy`: moves the fleet to a release, and follows it to its end.
 
-use crate::changes::Changes;
+use super::publish::{NO_START, WAYS_TO_START};
+use crate::changes::{Changes, running};
 use crate::context::{Context, block_on};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::follow::{Ended, Follower};
-use crate::output::table::{shorten, wrap};
+use crate::output::table::{quoted, wrap};
 use crate::output::{Out, paint};
 use crate::progress::{document, frame, receipt};
 use crate::reach::{self, Reach};
+use crate::store;
 use everup_core::deployment::State;
 use everup_core::ids::{DeploymentId, Version};
 use everup_core::policy::{Policy, Size, Strategy};
 use everup_core::record::Record;
+use everup_core::release::ReleaseRef;
 use everup_core::status::Status;
+use everup_host::settings::Settings;
+use everup_release::catalog;
 use everup_web::client::Client;
 use everup_web::wire::{Deploy, Started, VersionLine};
 use std::time::Duration;
@@ -75,6 +80,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     }
     block_on(async {
         let line = line(&reach, &args.version).await?;
+        it_can_be_started(&line.release, &settings).await?;
         let policy = policy(args, settings.deploy, &line, &reach, context).await?;
         let request = Deploy {
             version: args.version.clone(),
@@ -131,12 +137,28 @@ async fn line(reach: &Reach, version: &Version) -> Result<VersionLine, Failure> 
         return Ok(line.clone());
     }
     let known = lines.into_iter().map(|line| line.release.version).collect();
-    let near = everup_release::catalog::near(version, known);
+    let near = catalog::near(version, known);
     let failure = Failure::input(wanted, format!("there is no release {version} in the store"));
     Err(match near.is_empty() {
         true => failure.hint("nothing is published yet: `everup publish DIR --version 1`"),
-        false => failure.hint(everup_release::catalog::known(&near)),
+        false => failure.hint(catalog::known(&near)),
     })
+}
+
+/// Refuses a release that no instance of the fleet that runs could start. A store that does not answer leaves that to
+/// the instances.
+async fn it_can_be_started(release: &ReleaseRef, settings: &Settings) -> Result<(), Failure> {
+    if running(settings).is_none_or(|running| running.app.command.is_some()) {
+        return Ok(());
+    }
+    let Ok(store) = store::open(settings) else { return Ok(()) };
+    match catalog::read(&store, release).await {
+        Ok((manifest, _)) if manifest.start.is_none() => {
+            let wanted = format!("release {} could not be deployed", release.version);
+            Err(Failure::input(wanted, NO_START).hint(WAYS_TO_START))
+        }
+        _ => Ok(()),
+    }
 }
 
 async fn policy(
@@ -234,9 +256,16 @@ fn end(record: &Record, context: &Context) -> Exit {
     lines[0] = lines[0].replacen(&word, &frame::state(record.state), 1);
     lines.extend(problems(record, page));
     if exit == Exit::NeedsOperator {
-        lines.push(
-            "look at the database, then: everup resume --migration=applied|not-applied|run-again".to_owned(),
-        );
+        if !record.because.contains("everup resume") {
+            lines.push(
+                "look at the database, then: everup resume --migration=applied|not-applied|run-again"
+                    .to_owned(),
+            );
+        }
+        // Where progress is drawn, the frame above has it.
+        if !context.out.terminal {
+            lines.extend(wrap(&frame::held(record), "", page));
+        }
     } else {
         lines.extend(receipt::lines(record));
     }
@@ -244,18 +273,13 @@ fn end(record: &Record, context: &Context) -> Exit {
     exit
 }
 
-/// Columns of an app's line that are shown.
-const LONGEST: usize = 200;
-
 /// Whoever is not where it should be, with the last lines of its log.
 fn problems(record: &Record, page: usize) -> Vec<String> {
     let mut lines = Vec::new();
-    for (id, entry) in &record.instances {
-        if let Some(problem) = &entry.problem {
-            lines.extend(wrap(&format!("{id}: {problem}"), "", page));
-            let log = problem.log.iter().rev().take(10).rev();
-            lines.extend(log.map(|line| format!("  | {}", shorten(line, page.min(LONGEST)))));
-        }
+    for (id, problem) in document::problems(record) {
+        lines.extend(wrap(&format!("{id}: {problem}"), "", page));
+        let log = problem.log.iter().rev().take(10).rev();
+        lines.extend(log.map(|line| quoted(line, page)));
     }
     lines
 }

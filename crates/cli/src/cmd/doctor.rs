@@ -1,5 +1,6 @@
 //! `everup doctor`: looks for what is wrong with this machine, the settings and the fleet. It changes nothing.
 
+use super::status::KEEPER_GONE;
 use crate::changes::Changes;
 use crate::context::{Context, block_on};
 use crate::exit::Exit;
@@ -10,6 +11,7 @@ use crate::reach::Reach;
 use crate::store;
 use everup_core::status::{Line, Status};
 use everup_core::words;
+use everup_host::local::client::{Keeper, KeeperError};
 use everup_host::settings::Settings;
 use everup_release::catalog;
 use everup_web::client::Client;
@@ -54,8 +56,11 @@ pub fn run(_args: &Args, context: &Context) -> Result<Exit, Failure> {
     ];
     match status {
         Err(_) => findings.push(Finding::new("address", address(&settings))),
-        Ok(_) => findings
-            .extend(Changes::since_up(&settings).told().map(|told| Finding::new("settings", Err(told)))),
+        Ok(_) => {
+            findings.push(Finding::new("keeper", keeper(&settings)));
+            findings
+                .extend(Changes::since_up(&settings).told().map(|told| Finding::new("settings", Err(told))));
+        }
     }
     context.out.either(&findings, || text(&findings));
     let well = findings.iter().all(|finding| finding.well);
@@ -106,6 +111,16 @@ fn address(settings: &Settings) -> Result<String, String> {
 fn status(settings: &Settings) -> Result<Status, Failure> {
     let reach = Reach::new(settings)?;
     block_on(reach.look("the fleet could not be asked", async |agent: &Client| whole(agent, |_| {}).await))
+}
+
+/// A fleet serves without its keeper, and nobody sees to it any more.
+fn keeper(settings: &Settings) -> Result<String, String> {
+    let asked = block_on(async { Ok(Keeper::at(&settings.run()).info().await) });
+    match asked.map_err(|failure| failure.happened)? {
+        Ok(_) => Ok("it runs, and starts again what dies".to_owned()),
+        Err(KeeperError::Away(_)) => Err(format!("it is gone: {KEEPER_GONE}")),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 fn fleet(status: &Status) -> Result<String, String> {

@@ -3,7 +3,8 @@
 use crate::context::{Context, block_on};
 use crate::exit::Exit;
 use crate::failure::{Failure, chain};
-use crate::reach::Reach;
+use crate::records::Records;
+use crate::store;
 use crate::wire_up::house::Ourselves;
 use everup_core::time::Millis;
 use everup_core::words;
@@ -12,7 +13,6 @@ use everup_host::local::client::{Keeper, KeeperError};
 use everup_host::local::keeper::Keeping;
 use everup_host::local::ledger::Ledger;
 use everup_host::settings::Settings;
-use everup_web::client::Client;
 use serde::Serialize;
 use std::time::Duration;
 use tokio::task::spawn_local;
@@ -29,7 +29,7 @@ pub struct Args {
 /// The most that killing everything takes.
 const KILLING: Millis = Millis::from_secs(20);
 
-/// What runs is only said: an agent that does not answer is no reason to wait.
+/// What runs is only said: a store that does not answer is no reason to wait.
 const LOOK: Duration = Duration::from_secs(2);
 
 #[derive(Serialize)]
@@ -41,16 +41,16 @@ struct Ended {
 /// Runs the command.
 ///
 /// # Errors
-/// When the keeper refuses, does not answer, or the fleet does not end.
+/// When no fleet runs, the keeper refuses or does not answer, or the fleet does not end.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let settings = context.settings()?;
-    if let Some(runs) = what_runs(&settings) {
-        context.out.say(runs);
-    }
     let keeper = Keeper::at(&settings.run());
     let killed = block_on(async {
         if let Err(KeeperError::Away(_)) = keeper.info().await {
             keep_what_is_left(&settings, context)?;
+        }
+        if let Some(runs) = what_runs(&settings).await {
+            context.out.say(runs);
         }
         let requests = args.within.min(settings.deploy.drain);
         context.out.say(format!("ending the fleet: requests inside it have {requests}"));
@@ -62,16 +62,13 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
 }
 
 /// A deployment is not ended with the fleet.
-fn what_runs(settings: &Settings) -> Option<String> {
-    let reach = Reach::new(settings).ok()?;
-    let asked = async {
-        let status = reach.look(WANTED, async |agent: &Client| agent.status(None).await);
-        Ok(timeout(LOOK, status).await)
-    };
-    let record = block_on(asked).ok()?.ok()?.ok()?.record.filter(|record| !record.state.is_final())?;
+async fn what_runs(settings: &Settings) -> Option<String> {
+    // Not of an agent: one that nobody asked for a while may not have heard of it.
+    let records = Records::new(store::open(settings).ok()?, settings.environment.clone());
+    let (current, state) = timeout(LOOK, records.current()).await.ok()?.ok()??;
     Some(format!(
-        "deployment {} to release {} is {}: the next `everup up` goes on with it",
-        record.id, record.to, record.state
+        "deployment {} to release {} is {state}: the next `everup up` goes on with it",
+        current.id, current.request.to
     ))
 }
 
@@ -80,7 +77,7 @@ fn keep_what_is_left(settings: &Settings, context: &Context) -> Result<(), Failu
     let noted = Ledger::noted(&settings.run()).unwrap_or_default();
     let left = noted.map_or(0, |ledger| ledger.living().count());
     if left == 0 {
-        return Ok(());
+        return Err(Failure::new(Exit::Unreachable, WANTED, "no fleet runs here"));
     }
     let (house, clock) = (Ourselves::new(settings), TokioClock::start());
     let failed = |error| Failure::new(Exit::Internal, WANTED, chain(&error));

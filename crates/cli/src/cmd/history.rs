@@ -4,7 +4,7 @@ use crate::context::{Context, block_on};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::paint;
-use crate::output::table::{Cell, Table};
+use crate::output::table::{Cell, Table, quoted};
 use crate::progress::{document, receipt};
 use crate::records::Records;
 use crate::store;
@@ -42,31 +42,30 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
                 Failure::input(WANTED, format!("there is no deployment {id}"))
                     .hint("`everup history` lists them")
             })?;
-            context.out.either(&document::of(&record), || story(&record));
+            context.out.either(&document::of(&record), || story(&record, context.out.page));
         }
         None => {
             let records = block_on(async { records.last(args.last).await.map_err(unread) })?;
             let documents: Vec<Value> = records.iter().map(document::of).collect();
             context.out.either(&documents, || table(&records).text(context.out.page));
+            if records.is_empty() {
+                context.out.say("nothing was deployed yet: `everup deploy VERSION`, of those that `everup versions` lists");
+            }
         }
     }
     Ok(Exit::Done)
 }
 
-fn story(record: &Record) -> String {
+fn story(record: &Record, page: usize) -> String {
     let mut lines = vec![
         format!("{}: release {} by {}, {}", record.id, record.to, record.by, super::time(record.at)),
         format!("{}: {}", crate::progress::frame::state(record.state), record.because),
         String::new(),
     ];
     lines.extend(record.story.iter().map(|line| format!("{}  {}", super::time(line.at), line.what)));
-    for (id, entry) in &record.instances {
-        if let Some(problem) = &entry.problem {
-            lines.push(format!("\n{id}: {problem}"));
-            lines.extend(
-                problem.log.iter().map(|line| format!("  | {}", crate::output::table::shorten(line, 200))),
-            );
-        }
+    for (id, problem) in document::problems(record) {
+        lines.push(format!("\n{id}: {problem}"));
+        lines.extend(problem.log.iter().map(|line| quoted(line, page)));
     }
     lines.push(String::new());
     lines.extend(receipt::lines(record));

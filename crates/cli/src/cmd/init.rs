@@ -1,4 +1,4 @@
-//! `everup init`: looks at the folder and writes an everup.toml for it.
+//! `everup init`: looks at the folder and writes an everup.toml for it, where --config or EVERUP_CONFIG says, or there.
 
 mod guess;
 
@@ -29,17 +29,20 @@ struct Written<'g> {
 /// Runs the command.
 ///
 /// # Errors
-/// When there is an everup.toml already, or it cannot be written.
+/// When the file is there already, or it cannot be written.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let folder =
         args.folder.as_ref().map_or_else(|| context.here.clone(), |folder| context.here.join(folder));
     let guess = Guess::of(&folder);
-    let file = folder.join(FILE);
+    let file = match &context.config {
+        Some(named) => context.here.join(named),
+        None => folder.join(FILE),
+    };
     write(&file, &text(&folder, &guess))?;
     let written = Written { file: &file, recognised: guess.what, command: &guess.command };
     context.out.either(&written, || format!("wrote {}", file.display()));
     if !context.out.json {
-        context.out.say(next(&guess, &folder, &context.here));
+        context.out.say(next(&guess, &folder, context));
     }
     Ok(Exit::Done)
 }
@@ -56,16 +59,22 @@ fn write(file: &Path, text: &str) -> Result<(), Failure> {
     open.write_all(text.as_bytes()).map_err(failed)
 }
 
-fn next(guess: &Guess, folder: &Path, here: &Path) -> String {
+fn next(guess: &Guess, folder: &Path, context: &Context) -> String {
     let what = match guess.what {
         Some(what) => format!("this looks like {what}: look at [app] and [health]"),
         None => "what this is was not recognised: say in [app] how it is started".to_owned(),
     };
-    let enter = if folder == here { String::new() } else { format!("cd {} && ", folder.display()) };
+    let enter = if folder == context.here { String::new() } else { format!("cd {} && ", folder.display()) };
+    // A file that the environment names is found by every command.
+    let named = context.config.as_ref().filter(|_| std::env::var_os("EVERUP_CONFIG").is_none());
+    let everup = named.map_or_else(
+        || "everup".to_owned(),
+        |file| format!("everup --config {}", context.here.join(file).display()),
+    );
     let build = guess.build.as_ref().map_or_else(String::new, |build| format!("`{build}`, "));
     format!(
-        "{what}\nnext: `{enter}everup up`, and in another terminal \
-         {build}`everup publish {} --version 1` and `everup deploy 1`",
+        "{what}\nnext: `{enter}{everup} up`, and in another terminal \
+         {build}`{everup} publish {} --version 1` and `{everup} deploy 1`",
         guess.publish
     )
 }

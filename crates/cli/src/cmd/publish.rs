@@ -58,6 +58,10 @@ pub struct Stored {
     pub secrets: Vec<String>,
 }
 
+/// Found by the first instance, it would be a deployment that failed.
+pub(super) const NO_START: &str = "nothing says how its app is started";
+pub(super) const WAYS_TO_START: &str = "say it for all releases with `command` of [app] in everup.toml, or for this one with `command` of [start] in everup.release.toml (or --start)";
+
 /// Runs the command.
 ///
 /// # Errors
@@ -101,6 +105,9 @@ pub fn store(
     let work = view.work().map_err(|error| failed(&error))?;
     let text = pack::text_of(view.path(), RELEASE_FILE, work.path()).map_err(|error| failed(&error))?;
     let draft = draft(args, text.as_deref().map_or_else(|| Ok(Said::default()), said)?);
+    if draft.start.is_none() && settings.app.command.is_none() {
+        return Err(Failure::input(&wanted, NO_START).hint(WAYS_TO_START));
+    }
     let packed = pack::pack(view.path(), draft, work.path()).map_err(|error| failed(&error))?;
     let opened = store::open(settings)?;
     let published = publish::publish(&opened, &packed);

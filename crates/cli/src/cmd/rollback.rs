@@ -5,9 +5,13 @@ use crate::context::{Context, block_on};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::reach::{self, Reach};
-use everup_core::head::Head;
+use crate::records::Records;
+use crate::store;
+use everup_core::deployment::State;
+use everup_core::head::{Current, Head};
 use everup_core::record::Record;
 use everup_core::release::ReleaseRef;
+use everup_engine::mailbox::Refused;
 use everup_web::client::Client;
 use everup_web::wire::Deploy;
 
@@ -28,23 +32,36 @@ const WANTED: &str = "the fleet could not be rolled back";
 pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let settings = context.settings()?;
     let reach = Reach::new(&settings)?;
+    let records = Records::new(store::open(&settings)?, settings.environment.clone());
     block_on(async {
+        // A store that does not answer leaves the refusal to the coordinator.
+        if let Some((current, phase)) = records.current().await.ok().flatten() {
+            return Err(busy(current, phase));
+        }
         let status = reach.look(WANTED, async |agent: &Client| agent.status(None).await).await?;
         let records = reach.look(WANTED, async |agent: &Client| agent.deployments().await).await?;
         let head = status.head.ok_or_else(|| Failure::input(WANTED, "nothing was ever deployed here"))?;
         let to = target(&head, &records)?;
-        context.out.say(format!("going back to release {to}"));
         let (version, policy) = (to.version, Some(settings.deploy.clone()));
         let request = Deploy { version, policy, by: reach::by(), idempotency: deploy::key() };
         deploy::begin(&reach, &request, args.follow, context).await
     })
 }
 
+fn busy(current: Current, phase: State) -> Failure {
+    let hint = match &current.request.from {
+        Some(from) if phase.may_abort() => format!("`everup abort` takes what runs back to {from}"),
+        None if phase.may_abort() => "`everup abort` ends what runs".to_owned(),
+        _ => "follow it with `everup status --watch`".to_owned(),
+    };
+    let happened = Refused::Busy { current: Box::new(current), phase };
+    Failure::new(Exit::Busy, WANTED, happened).hint(hint)
+}
+
 /// The last release that a fleet proved, other than the present one.
 fn target(head: &Head, newest_first: &[Record]) -> Result<ReleaseRef, Failure> {
     let present = head.newcomers.as_ref().or(head.proven.as_ref());
-    let proven =
-        newest_first.iter().filter(|record| record.state == everup_core::deployment::State::Succeeded);
+    let proven = newest_first.iter().filter(|record| record.state == State::Succeeded);
     let before = proven.flat_map(|record| [Some(&record.to), record.from.as_ref()]).flatten();
     let mut others = before.filter(|release| Some(*release) != present);
     let Some(first) = others.next() else {

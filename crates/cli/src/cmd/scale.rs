@@ -5,6 +5,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use everup_core::words;
 use everup_host::local::client::{Keeper, KeeperError};
+use everup_host::settings::Settings;
 use serde::Serialize;
 
 /// Arguments of `everup scale`.
@@ -30,17 +31,25 @@ struct Scaled {
 /// # Errors
 /// When it is fewer than the minimum or more than the maximum, or no keeper answers.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
-    let keeper = Keeper::at(&context.settings()?.run());
-    block_on(async { keeper.resize(args.instances).await.map_err(|error| failure(&error)) })?;
+    let settings = context.settings()?;
+    let keeper = Keeper::at(&settings.run());
+    let refused = |error| failure(&error, args.instances, &settings);
+    block_on(async { keeper.resize(args.instances).await.map_err(refused) })?;
     let wanted = words::count(args.instances as usize, "instance");
     context.out.either(&Scaled { desired: args.instances }, || format!("the fleet will have {wanted}"));
     Ok(Exit::Done)
 }
 
-fn failure(error: &KeeperError) -> Failure {
+fn failure(error: &KeeperError, to: u32, settings: &Settings) -> Failure {
     let wanted = "the fleet could not be scaled";
+    let fits = (settings.fleet.min..=settings.fleet.max).contains(&to);
+    let hint = if fits {
+        "everup.toml allows it since the fleet was started: `everup down` and `everup up` take [fleet] over"
+    } else {
+        "change [fleet] in everup.toml; `everup down` and `everup up` take it over"
+    };
     match error {
-        KeeperError::Refused(_) => Failure::input(wanted, error).hint("change `[fleet]` in everup.toml"),
+        KeeperError::Refused(_) => Failure::input(wanted, error).hint(hint),
         KeeperError::Away(_) | KeeperError::Silent(_) => Failure::new(Exit::Unreachable, wanted, error),
     }
 }

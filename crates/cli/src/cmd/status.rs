@@ -4,8 +4,10 @@ use crate::context::{Context, block_on};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::follow::{Ended, Follower, whole};
+use crate::output::paint;
 use crate::progress::{frame, receipt};
 use crate::reach::Reach;
+use everup_host::local::client::KeeperError;
 use everup_release::publish::now;
 use everup_web::client::Client;
 use std::cell::Cell;
@@ -18,6 +20,10 @@ pub struct Args {
     pub watch: bool,
 }
 
+/// What nobody does for a fleet without a keeper.
+pub(super) const KEEPER_GONE: &str =
+    "nothing is started again that dies, and `everup scale` fails; `everup up` keeps the fleet again";
+
 /// Runs the command.
 ///
 /// # Errors
@@ -25,7 +31,10 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let reach = Reach::new(&context.settings()?)?;
     if args.watch {
-        return block_on(watch(&reach, context));
+        return block_on(async {
+            say_who_keeps(&reach, context).await;
+            watch(&reach, context).await
+        });
     }
     // More than one agent may be asked; one word about it is enough.
     let told = Cell::new(context.out.json);
@@ -45,7 +54,17 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         lines.join("\n")
     };
     context.out.either(&status, text);
-    Ok(Exit::Done)
+    block_on(async {
+        say_who_keeps(&reach, context).await;
+        Ok(Exit::Done)
+    })
+}
+
+/// Says it where nobody keeps the fleet.
+async fn say_who_keeps(reach: &Reach, context: &Context) {
+    if let Err(KeeperError::Away(_)) = reach.keeper().info().await {
+        context.out.say(format!("{}: the keeper is gone: {KEEPER_GONE}", paint::bad("trouble")));
+    }
 }
 
 async fn watch(reach: &Reach, context: &Context) -> Result<Exit, Failure> {

@@ -129,6 +129,26 @@ pub fn shorten(text: &str, width: usize) -> String {
     clean.take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
+/// Columns of an app's line that are shown.
+const LONGEST: usize = 200;
+
+/// A line that an app wrote, on a page of `width`.
+#[must_use]
+pub fn quoted(line: &str, width: usize) -> String {
+    const MARK: &str = "  | ";
+    format!("{MARK}{}", shorten(line, width.min(LONGEST).saturating_sub(MARK.len())))
+}
+
+/// What a name of letters and a number is sorted by: i7 stands before i10.
+#[must_use]
+pub fn by_number(name: &str) -> (&str, u64) {
+    let letters = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    match name[letters.len()..].parse() {
+        Ok(number) if letters.chars().all(|c| c.is_ascii_alphabetic()) => (letters, number),
+        _ => (name, 0),
+    }
+}
+
 /// `text` in lines of `width`, broken at spaces where there are any; what follows the first line stands two columns
 /// further in.
 #[must_use]
@@ -157,6 +177,22 @@ mod tests {
         let row = ["d1a2131a12b7-bd5af9", "1234", "15 ms", "every instance serves it"];
         table.row(row.map(Cell::new).to_vec());
         table
+    }
+
+    #[test]
+    fn names_are_sorted_by_their_number() {
+        let mut names = ["i10", "i7", "web-2", "i", "web-10", "i1"];
+        names.sort_by_key(|name| by_number(name));
+        assert_eq!(names, ["i", "i1", "i7", "i10", "web-10", "web-2"]);
+    }
+
+    #[test]
+    fn a_quoted_line_has_room_for_its_mark() {
+        for width in [60, 80] {
+            let line = quoted(&"x".repeat(120), width);
+            assert_eq!(line.chars().count(), width, "{line}");
+        }
+        assert_eq!(quoted("all of it", 80), "  | all of it");
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! A deployment as the JSON that `deploy`, `history` and `demo` print: its identity, and every field of its receipt.
 
 use crate::exit::Exit;
+use crate::output::table::by_number;
 use everup_core::deployment::State;
+use everup_core::ids::InstanceId;
+use everup_core::instance::Problem;
 use everup_core::receipt::Verdict;
 use everup_core::record::Record;
 use serde_json::{Map, Value, json};
@@ -30,6 +33,16 @@ fn into_map(value: Value) -> Map<String, Value> {
         Value::Object(map) => map,
         _ => Map::new(),
     }
+}
+
+/// Who is not where it should be, and why.
+#[must_use]
+pub fn problems(record: &Record) -> Vec<(&InstanceId, &Problem)> {
+    let entries = record.instances.iter();
+    let mut problems: Vec<_> =
+        entries.filter_map(|(id, entry)| Some((id, entry.problem.as_ref()?))).collect();
+    problems.sort_by_key(|(id, _)| by_number(id.as_str()));
+    problems
 }
 
 /// What a command that followed `record` to where it is says to whoever started it.

@@ -1,7 +1,7 @@
 //! One status as lines for a terminal: a header, the deployment and what it waits for, a line for each instance.
 
 use crate::output::paint;
-use crate::output::table::{Cell, Table, shorten, wrap};
+use crate::output::table::{Cell, Table, by_number, shorten, wrap};
 use everup_core::deployment::State;
 use everup_core::instance::Phase;
 use everup_core::record::Record;
@@ -15,7 +15,9 @@ const MOST_LINES: usize = 40;
 /// All of it.
 #[must_use]
 pub fn lines(status: &Status, now: Wall, width: usize) -> Vec<String> {
-    let mut lines = vec![shorten_painted(&header(status), width)];
+    let mut all: Vec<&Line> = status.instances.iter().collect();
+    all.sort_by_key(|line| by_number(line.id.as_str()));
+    let mut lines = vec![shorten_painted(&header(status, &all), width)];
     if let Some(record) = &status.record {
         lines.extend(deployment(record, now, width));
     }
@@ -23,9 +25,9 @@ pub fn lines(status: &Status, now: Wall, width: usize) -> Vec<String> {
         lines.push(format!("{}: {}", paint::bad("trouble"), shorten(trouble, width.saturating_sub(9))));
     }
     lines.push(String::new());
-    lines.extend(instances(&status.instances).text(width).lines().map(str::to_owned));
-    lines.extend(problems(&status.instances, width));
-    let more = status.instances.len().saturating_sub(MOST_LINES);
+    lines.extend(instances(&all).text(width).lines().map(str::to_owned));
+    lines.extend(problems(&all, width));
+    let more = all.len().saturating_sub(MOST_LINES);
     if more > 0 {
         lines.push(format!("and {}", words::count(more, "further instance")));
     }
@@ -33,16 +35,38 @@ pub fn lines(status: &Status, now: Wall, width: usize) -> Vec<String> {
 }
 
 /// "shop production: 4 of 4 in service, i2 coordinates".
-fn header(status: &Status) -> String {
-    let serving = status.instances.iter().filter(|line| line.in_service).count();
+fn header(status: &Status, all: &[&Line]) -> String {
+    let serving = all.iter().filter(|line| line.in_service).count();
     let wanted = status.desired as usize;
-    let figures = match wanted {
-        0 if status.instances.is_empty() => "looking for its instances".to_owned(),
-        _ => format!("{serving} of {wanted} in service"),
+    let unheard: Vec<_> = all.iter().filter(|line| is_unheard(line)).map(|line| &line.id).collect();
+    let figures = match unheard.len() {
+        n if n == all.len() && (n > 0 || wanted == 0) => "looking for its instances".to_owned(),
+        0 => format!("{serving} of {wanted} in service"),
+        _ => format!("{serving} of {wanted} in service, {} not heard yet", words::list(unheard, 3)),
     };
     let figures = if serving >= wanted { paint::good(figures) } else { paint::busy(figures) };
     let who = status.coordinator.as_ref().map_or("nobody".to_owned(), ToString::to_string);
     format!("{}: {figures}, {who} coordinates", paint::bold(&status.environment))
+}
+
+/// Whether it has neither answered nor failed to: whoever has just begun to look knows nothing of it.
+fn is_unheard(line: &Line) -> bool {
+    line.phase.is_none() && line.waiting.is_none()
+}
+
+/// What becomes of users' requests while a person is waited for.
+#[must_use]
+pub fn held(record: &Record) -> String {
+    format!(
+        "users' requests wait meanwhile, each for at most {}, and are refused then",
+        record.policy.hold.wait
+    )
+}
+
+/// What a deployment waits for, without what its reason says already.
+pub(super) fn waits(record: &Record) -> impl Iterator<Item = &String> {
+    let waiting = if record.state.is_final() { &[][..] } else { &record.waiting[..] };
+    waiting.iter().filter(|wait| record.because.is_empty() || !wait.contains(&record.because))
 }
 
 fn deployment(record: &Record, now: Wall, width: usize) -> Vec<String> {
@@ -59,22 +83,25 @@ fn deployment(record: &Record, now: Wall, width: usize) -> Vec<String> {
         shorten(&what, width.saturating_sub(state_width(record.state) + 2))
     )];
     lines.extend(wrap(&record.because, "  ", width));
-    if !record.state.is_final() {
-        lines.extend(record.waiting.iter().flat_map(|wait| wrap(&format!("waiting: {wait}"), "  ", width)));
+    if record.state == State::NeedsOperator {
+        lines.extend(wrap(&held(record), "  ", width));
     }
+    lines.extend(waits(record).flat_map(|wait| wrap(&format!("waiting: {wait}"), "  ", width)));
     lines
 }
 
-fn instances(all: &[Line]) -> Table {
+fn instances(all: &[&Line]) -> Table {
     let mut table = Table::new(&["INSTANCE", "ZONE", "RELEASE", "PHASE", "SERVICE", "REASON"]);
-    let mut lines: Vec<&Line> = all.iter().collect();
+    let mut lines = all.to_vec();
     if lines.len() > MOST_LINES {
-        lines.sort_by_key(|line| (line.in_service && reason(line).is_empty(), line.id.clone()));
+        lines.sort_by_key(|line| line.in_service && reason(line).is_empty());
         lines.truncate(MOST_LINES);
     }
     for line in lines {
         let service = if line.in_service {
             Cell::painted("in", paint::good)
+        } else if is_unheard(line) {
+            Cell::new("-")
         } else {
             Cell::painted("out", paint::busy)
         };
@@ -94,7 +121,7 @@ fn instances(all: &[Line]) -> Table {
 const MOST_PROBLEMS: usize = 5;
 
 /// What the table has no room for.
-fn problems(all: &[Line], width: usize) -> Vec<String> {
+fn problems(all: &[&Line], width: usize) -> Vec<String> {
     let table = instances(all).text(width);
     let cut = |reason: &String| !reason.is_empty() && !table.contains(reason);
     let told = all.iter().filter(|line| line.problem.is_some() && cut(&reason(line))).take(MOST_PROBLEMS);

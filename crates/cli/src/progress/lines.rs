@@ -2,6 +2,8 @@
 //! for a wait that lasts. What comes and goes within a moment is no line: a roll has some ten of those an instance.
 
 use super::event::{Event, between, lasting};
+use super::frame::waits;
+use everup_core::deployment::State;
 use everup_core::ids::InstanceId;
 use everup_core::instance::{Phase, Problem};
 use everup_core::release::ReleaseRef;
@@ -31,6 +33,11 @@ struct Wait {
     told: bool,
 }
 
+/// A deployment is followed until it is over, or a person has to decide.
+fn ends_following(state: State) -> bool {
+    state.is_final() || state == State::NeedsOperator
+}
+
 impl Lines {
     /// The end of the deployment is told elsewhere.
     pub const fn leave_out_the_end(&mut self) {
@@ -50,7 +57,7 @@ impl Lines {
 
     /// The waits that have lasted.
     pub fn tick(&mut self, now: Instant) -> Vec<String> {
-        let waiting = self.last.iter().flat_map(|status| &status.record).flat_map(|record| &record.waiting);
+        let waiting = self.last.iter().flat_map(|status| &status.record).flat_map(waits);
         let mut lines = Vec::new();
         for text in waiting {
             if let Some(wait) = self.waits.get_mut(lasting(text))
@@ -67,7 +74,7 @@ impl Lines {
     fn is_told(&mut self, event: &Event, status: &Status) -> bool {
         match event {
             Event::Waiting { .. } => false,
-            Event::State { state, .. } => !(self.silent_end && state.is_final()),
+            Event::State { state, .. } => !(self.silent_end && ends_following(*state)),
             Event::Instance { instance, .. } => {
                 let line = status.instances.iter().find(|line| line.id == *instance);
                 line.is_some_and(|line| self.is_milestone(line))
@@ -88,8 +95,7 @@ impl Lines {
     }
 
     fn note_waits(&mut self, status: &Status, now: Instant) {
-        let running = status.record.iter().filter(|record| !record.state.is_final());
-        let waiting: Vec<&str> = running.flat_map(|r| &r.waiting).map(|wait| lasting(wait)).collect();
+        let waiting: Vec<&str> = status.record.iter().flat_map(waits).map(|wait| lasting(wait)).collect();
         self.waits.retain(|wait, _| waiting.contains(&wait.as_str()));
         for wait in waiting {
             self.waits.entry(wait.to_owned()).or_insert(Wait { since: now, told: false });

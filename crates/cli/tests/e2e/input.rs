@@ -41,8 +41,7 @@ fn a_store_that_cannot_be_written() {
     fs::write(shop.state().join("store"), "").unwrap();
     shop.write("release/index.html", "hello");
     let said = shop.everup(&["publish", "release", "--version", "1", "--start", "sleep 1"]);
-    assert_ne!(said.code, 0);
-    said.says(&["store"]);
+    said.ended(9).says(&["store", "is a file, not a folder"]);
     // A fleet would only fall over it, again and again.
     shop.everup(&["up"]).ended(9).says(&["store", "[store]"]);
     assert!(!shop.state().join("run/keeper.json").exists());
@@ -63,6 +62,27 @@ fn a_batch_of_nobody() {
     let before = fleet.deployments();
     fleet.everup(&["deploy", "2", "--batch", "0"]).ended(2).says(&["batch of 0"]);
     assert_eq!(fleet.deployments(), before);
+}
+
+/// An instance would find it out, and the deployment would fail.
+#[test]
+fn a_release_that_nobody_can_start() {
+    let shop = Shop::new(&Setup { instances: 1, ..Setup::default() });
+    shop.write("bare/index.html", "hello");
+    let publish = ["publish", "bare", "--version", "1"];
+    shop.everup(&publish).ended(2).says(&[
+        "started",
+        "[app] in everup.toml",
+        "[start] in everup.release.toml",
+    ]);
+    // Where it is built there may be another everup.toml.
+    shop.edit("[app]", "[app]\ncommand = \"exec python3 -m http.server $PORT\"");
+    shop.everup(&publish).done();
+    shop.edit("command = \"exec python3 -m http.server $PORT\"", "");
+    let fleet = shop.up();
+    fleet.everup(&["deploy", "1"]).ended(2).says(&["started", "[app] in everup.toml"]);
+    assert!(fleet.deployments().is_empty());
+    assert!(fleet.everup(&["history"]).done().err.contains("everup deploy"));
 }
 
 /// A program that asks for JSON gets every failure as JSON, with all that a person would read.
@@ -98,7 +118,7 @@ fn a_version_is_its_bytes() {
     shop.publish("1", &Program::python());
     shop.publish("1", &Program::python());
     shop.write("release-1/index.html", "other bytes");
-    shop.everup(&["publish", "release-1", "--version", "1"]).ended(2).says(&["1"]);
+    shop.everup(&["publish", "release-1", "--version", "1"]).ended(2).says(&["other bytes"]);
     shop.everup(&["publish", "nothing-here", "--version", "2"]).ended(2).says(&["nothing-here"]);
 }
 

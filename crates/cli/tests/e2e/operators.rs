@@ -17,6 +17,9 @@ fn two_deployments_at_once() {
     running.reached(State::Rolling);
     let id = running.id().to_owned();
     fleet.everup(&["deploy", "1"]).ended(7).says(&[&id]);
+    let refused =
+        fleet.everup(&["rollback"]).ended(7).says(&[&id, "`everup abort` takes what runs back to 1"]);
+    assert!(!refused.err.contains("going back"), "{}", refused.err);
     running.ended().succeeded();
     fleet.deploy(&["1"]).succeeded();
     users.all_served();
@@ -244,13 +247,31 @@ fn down_without_a_keeper_leaves_nothing() {
     let apps = fleet.apps();
     fleet.keeper.kill().unwrap();
     fleet.keeper.wait().unwrap();
+    assert!(fleet.everup(&["doctor"]).ended(2).out.contains("it is gone"));
+    fleet.everup(&["status"]).done().says(&["the keeper is gone", "`everup up` keeps the fleet again"]);
     fleet.down().says(&["its keeper is gone"]);
     for pid in apps.into_values() {
         assert!(everup_host::proc::Identity::of(pid).is_none(), "process {pid} still runs");
     }
     assert!(std::net::TcpListener::bind(fleet.address).is_ok(), "the service's port is still taken");
-    fleet.everup(&["down"]).ended(9).says(&["no keeper runs"]);
+    let said = fleet.everup(&["down"]).ended(9);
+    assert_eq!(said.err, "error: the fleet could not be ended: no fleet runs here\n");
     assert!(fleet.everup(&["history"]).done().out.contains("succeeded"));
+}
+
+#[test]
+fn down_in_the_middle_says_what_is_unfinished() {
+    let mut fleet =
+        Shop::serving(&Setup { instances: 2, ..Setup::default() }, &Program::python(), &Program::python());
+    let running = fleet.begin(&["2"]);
+    running.reached(State::Rolling);
+    let id = running.orphan();
+    fleet
+        .down()
+        .says(&[&format!("deployment {id} to release 2 is "), "the next `everup up` goes on with it"]);
+    fleet.again();
+    fleet.ended(&id).succeeded_somehow();
+    fleet.all_serve(2, "2");
 }
 
 #[test]
@@ -287,7 +308,10 @@ fn settings_are_taken_over() {
     assert_eq!(fleet.apps(), before);
     assert!(!fleet.everup(&["deploy", "3"]).err.contains("has changed"));
     assert_eq!(greeting(), "hello\n");
-    fleet.edit("max = 12", "max = 11");
+    fleet.everup(&["scale", "13"]).ended(2).says(&["change [fleet] in everup.toml"]);
+    fleet.edit("max = 12", "max = 13");
+    fleet.everup(&["scale", "13"]).ended(2).says(&["`everup down` and `everup up` take [fleet] over"]);
+    fleet.edit("max = 13", "max = 11");
     fleet.append("[log]\nkeep = 2\n");
     fleet.everup(&["up"]).ended(7).says(&["[fleet]", "nothing was changed"]);
     fleet.edit("keep = 2", "keep = 3");

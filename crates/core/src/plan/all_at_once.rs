@@ -374,20 +374,12 @@ impl Planner<'_> {
     pub(super) fn start(&mut self) {
         let to = self.next.to.clone();
         self.start_all(&to);
-        for id in self.moving() {
-            let what =
-                self.view(&id).and_then(|view| view.waiting.clone()).unwrap_or_else(|| "starting".to_owned());
-            let left = self.left_of(self.patience(), &id);
-            self.wait(WaitingOn::Update(id, what, left));
-        }
-        let unsteady = self.with(Progress::Done).into_iter().filter(|id| !self.next.instances[id].steady);
-        let unsteady: Vec<InstanceId> = unsteady.collect();
-        for id in &unsteady {
-            self.wait(WaitingOn::Proof(id.clone(), self.next.policy.prove));
-        }
+        self.say_who_moves();
+        let is_open = |id: &InstanceId| !self.next.instances[id].steady;
+        let unsteady = self.with(Progress::Done).iter().any(is_open);
         self.give_up_on_the_silent();
         let open = !self.moving().is_empty()
-            || !unsteady.is_empty()
+            || unsteady
             || !self.with(Progress::Untouched).is_empty()
             || !self.with(Progress::Staged).is_empty();
         if open && !self.late() {

@@ -1,6 +1,8 @@
 //! Why something does not happen yet, and why something will not.
 
 use crate::ids::{InstanceId, Zone};
+use crate::instance::{Phase, View};
+use crate::record::Grant;
 use crate::time::Millis;
 use crate::words;
 use std::fmt;
@@ -58,6 +60,31 @@ impl WaitingOn {
             _ => self.to_string(),
         }
     }
+}
+
+/// What an instance on its way waits for: as it says itself, or as its phase has it.
+pub(super) fn of_itself(view: &View, grant: Option<&Grant>) -> String {
+    if let Some(waiting) = &view.waiting {
+        return waiting.clone();
+    }
+    if let (Phase::Ill, Some(problem)) = (view.phase, &view.problem) {
+        return format!("it is ill: {problem}");
+    }
+    let is_done = grant.is_some_and(|grant| view.done >= grant.fence);
+    let what = match view.phase {
+        Phase::Announced => "to learn what to run",
+        Phase::Waiting => "leave to start its app",
+        Phase::Starting | Phase::Beside => "its app to pass its check",
+        Phase::Healthy => "its gate to send to its app",
+        Phase::Joining => "the balancer to send to it",
+        Phase::Serving if is_done => "the balancer to send to it",
+        Phase::Serving | Phase::Held => "to begin with its order",
+        Phase::Leaving => "the balancer, and requests inside its app",
+        Phase::Idle | Phase::Lingering => "its old app to end",
+        Phase::Stopped | Phase::Sealed | Phase::Ill => "its app to be started",
+        Phase::Migrating => "its migration to end",
+    };
+    what.to_owned()
 }
 
 impl fmt::Display for WaitingOn {

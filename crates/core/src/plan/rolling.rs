@@ -1,6 +1,6 @@
 //! Rolling: one batch at a time, and the way back, which obeys the same rules.
 
-use super::{Planner, WaitingOn};
+use super::{Planner, WaitingOn, report};
 use crate::deployment::State;
 use crate::ids::InstanceId;
 use crate::instance::Phase;
@@ -148,22 +148,27 @@ impl Planner<'_> {
         }
     }
 
-    fn say_who_moves(&mut self) {
+    /// What everybody who was told to move does not do yet, and who is not proven.
+    pub(super) fn say_who_moves(&mut self) {
         for id in self.moving() {
-            let said = self.view(&id).map(|view| (view.phase, view.waiting.clone()));
-            let what = match (self.silent(&id), said) {
+            let grant = self.next.instances[&id].granted.as_ref();
+            let what = match (self.silent(&id), self.view(&id)) {
                 (Some(why), _) => why,
-                (None, Some((_, Some(waiting)))) => waiting,
-                (None, Some((phase, None))) => format!("{phase:?}").to_lowercase(),
+                (None, Some(view)) => report::of_itself(view, grant),
                 (None, None) => "it has said nothing yet".to_owned(),
             };
             let left = self.left_of(self.patience(), &id);
             self.wait(WaitingOn::Update(id, what, left));
         }
         for id in self.with(Progress::Done) {
-            if !self.next.instances[&id].steady {
-                self.wait(WaitingOn::Proof(id, self.next.policy.prove));
+            let entry = &self.next.instances[&id];
+            if entry.steady {
+                continue;
             }
+            // The time of a whole update has room for its proof.
+            let left = self.left_of(self.patience(), &id);
+            let what = format!("to serve for {} as proof", self.next.policy.prove);
+            self.wait(WaitingOn::Update(id, what, left));
         }
     }
 

@@ -118,7 +118,7 @@ impl ProcessRuntime {
             Standing::Minded => Known::Running(state),
             Standing::Lost => Known::Lost(state),
             Standing::Rebooted => Known::Ended(self.unseen(run, "the machine was restarted while it ran")),
-            Standing::Ended => Known::Ended(outcome_of(state.ended)),
+            Standing::Ended => Known::Ended(outcome_of(run, state.ended)),
         }
     }
 
@@ -194,15 +194,15 @@ fn random_start() -> StartId {
     StartId::new(format!("run-{:016x}", KernelChance.next())).expect("hex digits are an id")
 }
 
-fn outcome_of(ended: Option<Ended>) -> Outcome {
+fn outcome_of(run: &Run, ended: Option<Ended>) -> Outcome {
     let unknown = |reason: String, log| Outcome::Unknown { reason, log };
     match ended {
         Some(Ended { how: How::Exited(code), log, .. }) => Outcome::Exited { code, log },
         Some(Ended { how: How::NotBegun(why), .. }) => Outcome::never_began(why),
         Some(Ended { how: how @ How::Signalled(_), log, .. }) => {
-            unknown(format!("it was ended by {how}"), log)
+            unknown(format!("migration {} was ended by {how}", run.migration), log)
         }
         Some(Ended { how: How::Unseen(why), log, .. }) => unknown(why, log),
-        None => unknown("its end was not written".to_owned(), Vec::new()),
+        None => unknown(format!("the end of migration {} was not written", run.migration), Vec::new()),
     }
 }

@@ -99,9 +99,11 @@ async fn a_parent_that_ends_early_is_not_the_end() {
 #[tokio::test]
 async fn a_run_that_is_killed_is_not_known() {
     let world = World::server();
-    let outcome = soon(world.runtime().run_once(&run("echo half; kill -9 $$"))).await;
+    let order = run("echo half; kill -9 $$");
+    let outcome = soon(world.runtime().run_once(&order)).await;
     let Outcome::Unknown { reason, log } = outcome else { panic!("{outcome:?}") };
-    assert_eq!((reason.as_str(), log), ("it was ended by signal 9 (KILL)", vec!["half".to_owned()]));
+    assert_eq!(reason, format!("migration {} was ended by signal 9 (KILL)", order.migration));
+    assert_eq!(log, ["half"]);
 }
 
 #[tokio::test]
