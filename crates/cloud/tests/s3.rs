@@ -14,6 +14,7 @@ use everup_core::seams::{Got, Store, StoreError, Wrote};
 use everup_release::shelf::Shelf;
 use everup_sim::conformance;
 use faulty::{Fault, Proxy};
+use std::time::Duration;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The store, below a prefix that no other run has; `None` if there is no server and none is required.
@@ -111,6 +112,15 @@ fn answers_that_are_lost_lose_nothing_and_do_nothing_twice() {
         assert_eq!(steps, ["0-0", "0-1", "0-2", "1-0", "1-1", "1-2", "2-0", "2-1", "2-2"], "{fault:?}");
         assert!(proxy.met() >= 9, "{fault:?} was met {} times", proxy.met());
     }
+}
+
+/// Slow is not broken: the contract holds, the race in it included.
+#[test]
+fn a_slow_store_keeps_the_contract() {
+    let Some(endpoint) = endpoint() else { return };
+    let proxy = Proxy::before(&endpoint);
+    proxy.delay(Duration::from_millis(30));
+    run(conformance::all(&store_at("slow", proxy.endpoint()), "suite/"));
 }
 
 /// Of a write that nobody else meets, whatever is said of it: it is there to see, once. A rival's is not taken for it.

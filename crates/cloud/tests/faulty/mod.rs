@@ -89,7 +89,6 @@ impl Proxy {
     }
 
     /// From now on each request takes so much longer.
-    #[allow(dead_code, reason = "only one of those who share this file is about it")]
     pub(crate) fn delay(&self, delay: Duration) {
         self.state().delay = delay;
     }
