@@ -17,9 +17,8 @@ use tokio::time::timeout;
 
 /// An agent that has not answered by then is not the only one that is asked any more.
 const SLOW: Duration = Duration::from_millis(500);
-/// The same for what changes something. It may be done by both then: a deployment has a key, and a word that is said
-/// twice means the same.
-const CAREFUL: Duration = Duration::from_secs(3);
+/// Longer than any call takes.
+const FOR_EVER: Duration = Duration::from_secs(24 * 3_600);
 
 /// A fleet that can be asked.
 #[derive(Clone)]
@@ -61,8 +60,9 @@ impl Reach {
         Ok(members.map(|member| self.http.client(member.address, self.environment.as_str())).collect())
     }
 
-    /// Asks one agent after another until one answers, and does not wait for one that hangs alone. A refusal is an
-    /// answer.
+    /// Asks one agent after another until one answers. A refusal is an answer. Begins with the one that answers first when
+    /// all are asked what they are: one that hangs would be waited for, and what changes something is not asked of two at
+    /// once.
     ///
     /// # Errors
     /// `wanted` says what could not be done; with what the last agent said, or why none answers.
@@ -71,7 +71,13 @@ impl Reach {
         wanted: &str,
         call: impl AsyncFn(&Client) -> Result<T, CallFailure>,
     ) -> Result<T, Failure> {
-        self.ask_in_turn(wanted, call, CAREFUL).await
+        let agents = self.agents().await?;
+        let awake = async |agent: &Client| agent.version().await.map(|_| agent.address().to_owned());
+        let first = self.ask_in_turn(&agents, wanted, awake, SLOW).await?;
+        let (mut awake, others): (Vec<_>, Vec<_>) =
+            agents.into_iter().partition(|agent| agent.address() == first);
+        awake.extend(others);
+        self.ask_in_turn(&awake, wanted, call, FOR_EVER).await
     }
 
     /// As [`Self::ask`], for what changes nothing: one that is slow does not keep the next from being asked.
@@ -83,16 +89,16 @@ impl Reach {
         wanted: &str,
         call: impl AsyncFn(&Client) -> Result<T, CallFailure>,
     ) -> Result<T, Failure> {
-        self.ask_in_turn(wanted, call, SLOW).await
+        self.ask_in_turn(&self.agents().await?, wanted, call, SLOW).await
     }
 
     async fn ask_in_turn<T>(
         &self,
+        agents: &[Client],
         wanted: &str,
         call: impl AsyncFn(&Client) -> Result<T, CallFailure>,
         patience: Duration,
     ) -> Result<T, Failure> {
-        let agents = self.agents().await?;
         let (mut next, mut asked) = (agents.iter(), FuturesUnordered::new());
         let mut last: Option<CallFailure> = None;
         asked.extend(next.next().map(|agent| call(agent)));

@@ -1,9 +1,10 @@
 //! The store that the settings name: a folder on this machine, or a bucket.
 
+use crate::changes::running;
 use crate::exit::Exit;
 use crate::failure::{Failure, chain};
 use everup_host::settings::{Settings, Store};
-use everup_host::store::Folder;
+use everup_host::store::{Folder, OpenError};
 use std::path::Path;
 
 /// A store that can be published to.
@@ -13,27 +14,36 @@ pub type Opened = everup_release::shelf::Either<Folder, everup_cloud::s3::S3>;
 #[cfg(not(feature = "s3"))]
 pub type Opened = Folder;
 
-/// Opens it.
+/// Opens it; a folder is made, unless the fleet that was started here has it: then there was one.
 ///
 /// # Errors
-/// When the folder cannot be used, or the bucket's settings are incomplete.
+/// When the folder cannot be used, or is not there any more, or the bucket's settings are incomplete.
 pub fn open(settings: &Settings) -> Result<Opened, Failure> {
     match &settings.store {
-        Store::Folder(path) => folder(path),
+        Store::Folder(path) => {
+            let was_there = running(settings).is_some_and(|then| then.store == settings.store);
+            folder(path, was_there)
+        }
         Store::S3 { url, endpoint, region } => bucket(url, endpoint.as_ref(), region.as_ref()),
     }
 }
 
-fn folder(path: &Path) -> Result<Opened, Failure> {
+fn folder(path: &Path, was_there: bool) -> Result<Opened, Failure> {
     let wanted = format!("the store {} could not be opened", path.display());
     if let Some(file) = path.ancestors().find(|part| part.exists()).filter(|part| !part.is_dir()) {
         let happened = format!("{} is a file, not a folder", file.display());
         return Err(Failure::new(Exit::Unreachable, wanted, happened)
             .hint("move that file away, or name another folder in [store] in everup.toml"));
     }
-    let opened = Folder::open(path).map_err(|error| {
-        Failure::new(Exit::Unreachable, wanted, chain(&error))
-            .hint("look at the folder's owner and permissions, and at [store] in everup.toml")
+    let opened = if was_there { Folder::existing(path) } else { Folder::open(path) };
+    let opened = opened.map_err(|error| {
+        let hint = match error {
+            OpenError::Gone { .. } => {
+                "if its disk is not mounted, mount it; if it was removed for good, remove the state folder, too"
+            }
+            _ => "look at the folder's owner and permissions, and at [store] in everup.toml",
+        };
+        Failure::new(Exit::Unreachable, wanted, chain(&error)).hint(hint)
     })?;
     #[cfg(feature = "s3")]
     return Ok(Opened::Left(opened));

@@ -207,6 +207,10 @@ pub struct Entry {
     /// Whether it was out of service before it was touched: then it is neither failure nor proof. Not if it has been in
     /// service since the deployment began.
     pub ill_before: bool,
+    /// Whether its app had not answered yet when it was first seen: then nobody saw it well, and that it is ill says
+    /// nothing of the others. What fails on it is a failure. Not if it has been in service since.
+    #[serde(default)]
+    pub starting_before: bool,
     /// The last thing that it was granted, and at which revision.
     pub granted: Option<Grant>,
     /// How far it is.

@@ -65,6 +65,9 @@ fn a_store_that_is_gone_is_not_an_empty_one() {
     fs::remove_file(&root).unwrap();
     fs::create_dir(&root).unwrap();
     assert_eq!(said().matches("is its disk mounted?").count(), 3, "{}", said());
+    // Whoever knows that there was one makes none.
+    assert!(matches!(Folder::existing(&root), Err(OpenError::Gone { .. })));
+    assert_eq!(fs::read_dir(&root).unwrap().count(), 0);
 }
 
 #[test]

@@ -21,9 +21,9 @@ use tokio::time::timeout;
 /// Arguments of `everup down`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// End it within this; what is still there then is killed
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = super::span)]
-    pub within: Millis,
+    /// End it within this; what is still there then is killed [default: the time that requests and apps have to end]
+    #[arg(long, value_name = "TIME", value_parser = super::span)]
+    pub within: Option<Millis>,
 }
 
 /// The most that killing everything takes.
@@ -52,9 +52,11 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         if let Some(runs) = what_runs(&settings).await {
             context.out.say(runs);
         }
-        let requests = args.within.min(settings.deploy.drain);
+        let whole = settings.deploy.drain + settings.app.stop + KILLING;
+        let within = args.within.unwrap_or(whole);
+        let requests = within.min(settings.deploy.drain);
         context.out.say(format!("ending the fleet: requests inside it have {requests}"));
-        end(&keeper, args.within, context).await
+        end(&keeper, within, context).await
     })?;
     let text = if killed { "the fleet was killed" } else { "the fleet has ended" };
     context.out.either(&Ended { ended: true, killed }, || text.to_owned());

@@ -32,10 +32,12 @@ const WANTED: &str = "the fleet could not be rolled back";
 pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let settings = context.settings()?;
     let reach = Reach::new(&settings)?;
-    let records = Records::new(store::open(&settings)?, settings.environment.clone());
     block_on(async {
         // A store that does not answer leaves the refusal to the coordinator.
-        if let Some((current, phase)) = records.current().await.ok().flatten() {
+        if let Ok(store) = store::open(&settings)
+            && let Ok(Some((current, phase))) =
+                Records::new(store, settings.environment.clone()).current().await
+        {
             return Err(busy(current, phase));
         }
         let status = reach.look(WANTED, async |agent: &Client| agent.status(None).await).await?;

@@ -77,7 +77,7 @@ pub async fn run(settings: Settings, seat: Seat, listener: TcpListener) -> Resul
     let fleet = LocalFleet::new(slot(&settings, &seat), keeper, balancer.clone(), sight.clone());
     let probing = Probing::new(&settings).map_err(began)?;
 
-    let store = store::open(&settings)?;
+    let store = opened(&settings).await;
     let stage = Releases::open(&places.releases(), settings.environment.clone(), store.clone());
     let machine = Machine {
         peers: peers.clone(),
@@ -199,6 +199,20 @@ async fn ensure_slots(fleet: &LocalFleet, gate: &SlotGate, seat: &Seat) {
     while let Err(error) = gate.client().add_slot(&own).await {
         tracing::debug!("{error}");
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Waits until the store can be opened: its disk may not be mounted. An agent that ended instead would be given up with its
+/// instance, although its app serves.
+async fn opened(settings: &Settings) -> store::Opened {
+    loop {
+        match store::open(settings) {
+            Ok(store) => return store,
+            Err(failure) => {
+                tracing::error!("this agent cannot begin: {}: {}", failure.wanted, failure.happened);
+            }
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a deployment has besides its steps, a pause and a way back: everybody is killed in turn (kill -9) in the middle of
+//! What a deployment has besides its steps, a pause, a question and a way back: everybody is killed in turn (kill -9) in the middle of
 //! it.
 
 use crate::harness::Setup;
@@ -13,6 +13,20 @@ fn everybody_dies_while_it_is_paused() {
         life.paused(|life, victim| life.kill(who, victim)).succeeded_somehow();
         life.all_serve();
     }
+    life.ends();
+}
+
+/// Nobody guesses how a migration ended, and it is not run again.
+#[test]
+fn everybody_dies_while_a_person_is_asked() {
+    let mut life = Life::begin(Setup::default().gate, AllAtOnce, 3);
+    let all = Who::without_apps();
+    for who in &all {
+        life.asked(|life, victim| life.kill(*who, victim)).succeeded_somehow();
+        life.all_serve();
+    }
+    let last = all.len() + 1;
+    assert_eq!(life.ran(), (2..=last).map(|version| version.to_string()).collect::<Vec<_>>());
     life.ends();
 }
 

@@ -73,13 +73,15 @@ impl Step {
 const RELEASES: u32 = 9;
 /// While this file is there, migrations fail.
 const BREAKS: &str = "breaks";
+/// While this file is there, nobody can know how migrations ended.
+const DIES: &str = "dies";
 
 /// Whom a step is about.
 #[derive(Debug, Clone)]
 pub(crate) struct Victim {
     pub(crate) instance: InstanceId,
-    /// The process of its app that is in the step.
-    pub(crate) app: u32,
+    /// The process of its app that is in the step, if one is.
+    pub(crate) app: Option<u32>,
 }
 
 /// A fleet that lives on, and its users.
@@ -189,7 +191,7 @@ impl Life {
         if self.way == Rolling {
             let new = self.at(Starting);
             self.forget(Starting);
-            signal(new.app, Signal::KILL);
+            signal(new.app.unwrap(), Signal::KILL);
         }
         running.reached(State::RollingBack);
         let victim = self.at(Starting);
@@ -199,6 +201,30 @@ impl Life {
         self.unblock(Starting);
         fs::remove_file(self.fleet.path().join(BREAKS)).unwrap();
         self.fleet.ended(&id)
+    }
+
+    /// Nobody knows how the migration of the next deployment ended, and something happens while a person is asked, who
+    /// says that it was applied.
+    pub(crate) fn asked(&mut self, happens: impl FnOnce(&mut Self, &Victim)) -> Ended {
+        self.fleet.write(DIES, "");
+        self.version += 1;
+        let running = self.deploy();
+        running.reached(State::NeedsOperator);
+        let id = running.orphan();
+        self.serving = self.version;
+        let instance = self.fleet.seats().into_keys().next().unwrap();
+        happens(self, &Victim { instance, app: None });
+        fs::remove_file(self.fleet.path().join(DIES)).unwrap();
+        self.goes_on(&id, State::NeedsOperator, &["resume", "--migration=applied"])
+    }
+
+    /// Whoever leads now has left it as it was, and goes on with it at an operator's word.
+    fn goes_on(&self, id: &str, state: State, words: &[&str]) -> Ended {
+        until("somebody to lead", || self.fleet.status().coordinator);
+        let record = self.fleet.record(id).unwrap();
+        assert_eq!(record.state, state, "{}", record.because);
+        self.fleet.everup(words).done();
+        self.fleet.ended(id)
     }
 
     /// The next deployment is paused while its first instance moves, and something happens when that is done; then the
@@ -216,12 +242,7 @@ impl Life {
         let id = running.orphan();
         self.serving = self.version;
         happens(self, &victim);
-        // Whoever leads now has heard of the pause.
-        until("somebody to lead", || self.fleet.status().coordinator);
-        let record = self.fleet.record(&id).unwrap();
-        assert_eq!(record.state, State::Paused, "{}", record.because);
-        self.fleet.everup(&["resume"]).done();
-        self.fleet.ended(&id)
+        self.goes_on(&id, State::Paused, &["resume"])
     }
 
     /// Begins to deploy the version.
@@ -235,7 +256,7 @@ impl Life {
         let (instance, app) = self.fleet.apps().into_iter().next_back().unwrap();
         let agent = Identity::of(self.fleet.agent(&instance)).unwrap();
         freeze(agent.pid);
-        (Victim { instance, app }, agent)
+        (Victim { instance, app: Some(app) }, agent)
     }
 
     /// What was said of a step before does not count.
@@ -292,7 +313,7 @@ impl Life {
         until(step.name(), || {
             let text = fs::read_to_string(&told).ok()?;
             let (instance, app) = text.lines().next()?.split_once(' ')?;
-            Some(Victim { instance: instance.parse().ok()?, app: app.parse().ok()? })
+            Some(Victim { instance: instance.parse().ok()?, app: Some(app.parse().ok()?) })
         })
     }
 
@@ -323,6 +344,6 @@ fn release(way: Way, version: u32) -> Program {
         return program;
     }
     let wait = "echo $EVERUP_INSTANCE $$ >> \"$SHOP/at-migrating\"; until [ -e \"$SHOP/go-migrating\" ]; do sleep 0.02; done";
-    let ends = format!("! [ -e \"$SHOP/{BREAKS}\" ]");
+    let ends = format!("if [ -e \"$SHOP/{DIES}\" ]; then kill -9 $$; fi; ! [ -e \"$SHOP/{BREAKS}\" ]");
     program.migrating(&format!("m{version}"), &format!("echo {version} >> \"$SHOP/ran\"; {wait}; {ends}"))
 }

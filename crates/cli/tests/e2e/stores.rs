@@ -1,4 +1,4 @@
-//! C17: the store carries a write out and its answer is lost. Nobody takes an own write for a rival's, and nothing is
+//! The store's folder is away for a while; and C17: the store carries a write out and its answer is lost. Nobody takes an own write for a rival's, and nothing is
 //! begun or done twice.
 
 use crate::faulty::{Fault, Proxy};
@@ -51,6 +51,37 @@ fn deploys(fleet: &Fleet, proxy: &Proxy, version: &str, fault: Fault) {
 fn begun(fleet: &Fleet) -> usize {
     let said = fleet.everup(&["history", "--json"]).done();
     serde_json::from_str::<Vec<serde_json::Value>>(&said.out).unwrap().len()
+}
+
+/// Its disk is not mounted, say. Nobody takes that for an empty store or makes one in its place, also not who begins
+/// meanwhile; the apps serve on, and the next deployment goes on from what was stored.
+#[test]
+fn the_folder_is_away_for_a_while() {
+    let fleet =
+        Shop::serving(&Setup { instances: 2, ..Setup::default() }, &Program::python(), &Program::python());
+    let users = fleet.users();
+    let (store, away) = (fleet.state().join("store"), fleet.path().join("away"));
+    let apps = fleet.apps();
+    fs::rename(&store, &away).unwrap();
+    for words in [["versions"].as_slice(), &["history"], &["deploy", "2"], &["rollback"]] {
+        let said = fleet.everup(words);
+        assert_eq!((said.code, said.out.as_str()), (9, ""), "{words:?}: {}", said.err);
+        said.says(&["not there any more"]);
+    }
+    let first = fleet.seats().into_keys().next().unwrap();
+    let killed = fleet.agent(&first);
+    fleet.kill_agent(&first);
+    until("another agent to wait for the store", || {
+        (fleet.agent(&first) != killed && !fleet.logged("this agent cannot begin").is_empty()).then_some(())
+    });
+    users.more();
+    assert!(!store.exists());
+    fs::rename(&away, &store).unwrap();
+    fleet.all_serve(2, "1");
+    assert_eq!(fleet.apps(), apps);
+    fleet.deploy(&["2"]).succeeded_somehow();
+    assert_eq!(fleet.record(&fleet.deployments()[1]).unwrap().from.unwrap().version.as_str(), "1");
+    users.all_served();
 }
 
 #[test]

@@ -28,15 +28,12 @@ pub(crate) enum Who {
 impl Who {
     /// All that there are where nothing starts beside anything.
     pub(crate) fn all() -> Vec<Self> {
-        let mut all = vec![
-            Self::Keeper,
-            Self::Balancer,
-            Self::Coordinator,
-            Self::Sleeper,
-            Self::Agent,
-            Self::Minder,
-            Self::App,
-        ];
+        Self::without_apps().into_iter().chain([Self::Minder, Self::App]).collect()
+    }
+
+    /// All that there are while no app runs.
+    pub(crate) fn without_apps() -> Vec<Self> {
+        let mut all = vec![Self::Keeper, Self::Balancer, Self::Coordinator, Self::Sleeper, Self::Agent];
         all.extend((Setup::default().gate == "proxy").then_some(Self::Proxy));
         all
     }
@@ -70,7 +67,7 @@ impl Life {
             Who::Sleeper => sleeps(fleet),
             Who::Agent => fleet.kill_agent(&victim.instance),
             Who::Minder => signal(minder(fleet, victim).minder.pid, Signal::KILL),
-            Who::App => signal(victim.app, Signal::KILL),
+            Who::App => signal(victim.app.unwrap(), Signal::KILL),
             Who::Other => signal(other(fleet, victim), Signal::KILL),
             Who::Proxy => fleet.kill_proxy(&victim.instance),
         }
@@ -79,15 +76,13 @@ impl Life {
 
 /// The minder of the app that is in the step.
 fn minder(fleet: &Fleet, victim: &Victim) -> minder::State {
-    until("its minder", || {
-        fleet.minders(&victim.instance).into_iter().find(|state| app(state) == Some(victim.app))
-    })
+    until("its minder", || fleet.minders(&victim.instance).into_iter().find(|state| app(state) == victim.app))
 }
 
 /// The app beside the one that is in the step.
 fn other(fleet: &Fleet, victim: &Victim) -> u32 {
     until("the app beside it", || {
-        fleet.minders(&victim.instance).iter().filter_map(app).find(|app| *app != victim.app)
+        fleet.minders(&victim.instance).iter().filter_map(app).find(|app| Some(*app) != victim.app)
     })
 }
 

@@ -26,8 +26,8 @@ impl Planner<'_> {
             let entry = Entry {
                 zone: member.zone.clone(),
                 before: view.release.clone(),
-                // One that is still starting has not been well yet: until it is, that is nobody's doing either.
-                ill_before: view.phase == Phase::Ill || (view.phase == Phase::Starting && !view.healthy),
+                ill_before: view.phase == Phase::Ill,
+                starting_before: view.phase == Phase::Starting && !view.healthy,
                 granted: None,
                 progress: Progress::Untouched,
                 touched: false,
@@ -48,7 +48,7 @@ impl Planner<'_> {
             let serves = self.in_service(&id);
             let entry = self.entry(&id);
             if serves && !entry.touched && entry.progress != Progress::Failed {
-                entry.ill_before = false;
+                (entry.ill_before, entry.starting_before) = (false, false);
             }
             if seen.is_gone(&id) && self.entry(&id).progress != Progress::Gone {
                 self.entry(&id).progress = Progress::Gone;
@@ -218,12 +218,11 @@ impl Planner<'_> {
         self.view(id).is_some_and(|view| view.fence >= grant.fence)
     }
 
-    /// What is left of `limit` for what `id` was granted last. One that does not answer and has not obeyed yet has no limit
-    /// of its own: the roll goes round it, or waits within the deployment's bound.
+    /// What is left of `limit` for what `id` was granted last. One that has not obeyed yet, because it does not answer or
+    /// cannot, has no limit of its own: the roll goes round it, or waits within the deployment's bound.
     pub(super) fn left_of(&self, limit: Millis, id: &InstanceId) -> Option<Millis> {
         let grant = self.next.instances[id].granted.as_ref()?;
-        let comes = self.has_obeyed(id, grant) || self.silent(id).is_none();
-        comes.then(|| Millis(limit.0.saturating_sub(self.spent(id, grant).0)))
+        self.has_obeyed(id, grant).then(|| Millis(limit.0.saturating_sub(self.spent(id, grant).0)))
     }
 
     /// Whether a running app has failed its checks for so long that the others would have been seen to fail theirs, too,

@@ -22,6 +22,7 @@ impl Planner<'_> {
             return self.go_back_in_time();
         }
         if let Some(why) = self.shared_illness() {
+            self.next.stuck_since = None;
             self.say_who_moves();
             return self.wait(WaitingOn::Everybody(why));
         }
@@ -34,12 +35,11 @@ impl Planner<'_> {
         let (candidates, at_most) = (self.candidates(), self.batch());
         let short = self.move_on(candidates, &to, at_most);
         self.say_who_moves();
-        if !self.moving().is_empty() {
-            self.next.stuck_since = None;
-        } else if short && self.nobody_comes() {
-            self.maybe_short_for_good();
-        } else {
-            self.maybe_arrived();
+        match (self.moving().is_empty(), short) {
+            (false, _) => self.next.stuck_since = None,
+            (true, true) if self.nobody_comes() => self.maybe_short_for_good(),
+            (true, true) => self.next.stuck_since = None,
+            (true, false) => self.maybe_arrived(),
         }
     }
 
@@ -48,9 +48,19 @@ impl Planner<'_> {
     fn nobody_comes(&self) -> bool {
         let present = self.present();
         let answers = present.iter().all(|id| self.silent(id).is_none());
+        let comes = |id: &InstanceId| {
+            let phase = self.view(id).map(|view| view.phase);
+            phase.is_some_and(|phase| {
+                matches!(
+                    phase,
+                    Phase::Announced | Phase::Waiting | Phase::Starting | Phase::Healthy | Phase::Joining
+                )
+            })
+        };
         let settles = self.with(Progress::Done).iter().any(|id| !self.next.instances[id].steady);
         present.len() >= self.facts.seen.desired as usize
             && answers
+            && !present.iter().any(comes)
             && !settles
             && self.strangers().is_empty()
     }
@@ -120,11 +130,12 @@ impl Planner<'_> {
     }
 
     /// How many of a batch serve the new release, and have not served it for long enough: until they have, nobody goes in
-    /// their place. Where the old app lingers beside the new one a death costs a switch back and no restart; and who does
-    /// not answer is gone round.
+    /// their place. Where the old app lingers beside the new one until then, a death costs a switch back and no restart; and
+    /// who does not answer is gone round.
     fn unproven(&self) -> usize {
         let is_open = |id: &InstanceId| {
-            !self.next.instances[id].steady && !self.overlaps(id) && self.silent(id).is_none()
+            let lingers = self.overlaps(id) && self.next.policy.linger >= self.next.policy.prove;
+            !self.next.instances[id].steady && !lingers && self.silent(id).is_none()
         };
         let serving = self.with(Progress::Done);
         serving.into_iter().filter(|id| self.next.policy.prove > Millis::ZERO && is_open(id)).count()
@@ -353,7 +364,7 @@ impl Planner<'_> {
         if !late && self.facts.seen.announced.is_none() {
             return;
         }
-        if self.facts.in_state <= self.patience() && !strangers.is_empty() {
+        if !late && self.facts.in_state <= self.patience() && !strangers.is_empty() {
             for (id, why) in strangers {
                 self.wait(WaitingOn::Answer(id, why));
             }

@@ -233,7 +233,11 @@ impl Planner<'_> {
         let ill =
             |id: &InstanceId| self.view(id).is_some_and(|view| view.running && view.phase == Phase::Ill);
         let ran = |id: &InstanceId| self.next.instances[id].before.is_some();
-        let fell = untouched.iter().any(|id| !self.next.instances[id].ill_before && ran(id));
+        let was_well = |id: &InstanceId| {
+            let entry = &self.next.instances[id];
+            !entry.ill_before && !entry.starting_before
+        };
+        let fell = untouched.iter().any(|id| was_well(id) && ran(id));
         if !fell || !untouched.iter().all(ill) {
             return None;
         }

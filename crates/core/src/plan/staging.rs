@@ -7,6 +7,7 @@ use crate::instance::Problem;
 use crate::order::Task;
 use crate::policy::Strategy;
 use crate::record::Progress;
+use crate::time::Millis;
 use crate::words;
 
 impl Planner<'_> {
@@ -64,7 +65,7 @@ impl Planner<'_> {
             let granted = self.next.instances[&id].granted.as_ref();
             let is_over = match granted.filter(|grant| self.has_obeyed(&id, grant)) {
                 Some(grant) => self.spent(&id, grant) > self.next.policy.stage,
-                None => all_at_once || silent.is_none(),
+                None => (all_at_once || silent.is_none()) && self.told_for(&id) > self.next.policy.stage,
             };
             if is_over && self.next.instances[&id].progress == Progress::Untouched {
                 let why = silent.unwrap_or_else(|| "it is still at it".to_owned());
@@ -74,6 +75,12 @@ impl Planner<'_> {
                 );
             }
         }
+    }
+
+    /// How long ago it was granted what it was granted; never greeted, as long as the state lasts.
+    fn told_for(&self, id: &InstanceId) -> Millis {
+        let granted = self.next.instances[id].granted.as_ref();
+        granted.map_or(self.facts.in_state, |grant| Millis(self.facts.elapsed.0.saturating_sub(grant.at.0)))
     }
 
     /// Whether everyone who can answer is ready; says for whom it waits. A roll goes round those who do not answer, but

@@ -115,7 +115,10 @@ impl<'a, S: Seams> Observer<'a, S> {
             }
             Sight::MembersSince(Ok(members)) => {
                 self.members_are_older = false;
-                self.meet(members);
+                // The long poll may have told of a newer one meanwhile.
+                if members.seq >= self.members.seq {
+                    self.meet(members);
+                }
             }
             Sight::MembersSince(Err(error)) => {
                 self.trouble = Some(error.to_string());

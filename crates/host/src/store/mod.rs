@@ -54,6 +54,14 @@ pub enum OpenError {
         /// Why.
         happened: io::Error,
     },
+    /// There was a store, and there is none.
+    #[error("there is no store at {path:?}: {happened}")]
+    Gone {
+        /// Where it was.
+        path: PathBuf,
+        /// What is there now.
+        happened: io::Error,
+    },
     /// It is on a network file system.
     #[error(
         "the store {path:?} is on a network file system ({kind}), which cannot promise compare-and-swap; name a folder on a disk of this machine, or an S3 bucket, in everup.toml: [store]"
@@ -90,6 +98,15 @@ impl Folder {
         write::remove_leftovers(&new);
         let threads = || Arc::new(Semaphore::new(AT_ONCE));
         Ok(Self { root: root.into(), reads: threads(), writes: threads() })
+    }
+
+    /// Opens the store at `root`, where there has to be one: making an empty one in its place would begin anew.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and when there is none.
+    pub fn existing(root: &Path) -> Result<Self, OpenError> {
+        is_there(root).map_err(|happened| OpenError::Gone { path: root.to_owned(), happened })?;
+        Self::open(root)
     }
 
     /// Where it is.

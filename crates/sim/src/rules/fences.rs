@@ -7,6 +7,10 @@ use crate::world::host::name;
 /// The shortest time in which a watcher may take a silent holder for dead.
 const SHORTEST_LEASE: u64 = 4_500;
 
+/// A deployment that is over its bound moves on with its coordinator's next look; a store that is away, or a takeover,
+/// may be between the two.
+const LATE: u64 = 30_000;
+
 /// A migration is granted again when it is known not to have begun; so often, and something is wrong.
 const MOST_RUNS: usize = 20;
 
@@ -94,8 +98,8 @@ pub(super) fn lease_expires_first(world: &World, event: &Event) -> Result<(), St
     Ok(())
 }
 
-/// A deployment's states follow each other as [`everup_core::deployment::State::may_become`] says, and none counts
-/// much more time than its bound.
+/// A deployment's states follow each other as [`everup_core::deployment::State::may_become`] says, and it counts no more
+/// time than it said it would take.
 pub(super) fn legal_steps(world: &World, event: &Event) -> Result<(), String> {
     let What::Record { id, state, .. } = &event.what else { return Ok(()) };
     let runs = world.current().map_or(0, |record| record.runs.len());
@@ -106,6 +110,10 @@ pub(super) fn legal_steps(world: &World, event: &Event) -> Result<(), String> {
     let Some(before) = before else { return Ok(()) };
     if before.state != *state && !before.state.may_become(*state) {
         return Err(format!("{id} went from {} to {state}", before.state));
+    }
+    let over = before.elapsed.0.saturating_sub(before.until().0);
+    if before.state.counts_time() && before.state == *state && over > LATE {
+        return Err(format!("{id} is {state} for {over} ms longer than it may be"));
     }
     Ok(())
 }
