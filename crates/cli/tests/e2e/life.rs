@@ -7,6 +7,7 @@ use everup_cli::demo::database;
 use everup_core::deployment::State;
 use everup_core::ids::InstanceId;
 use everup_core::instance::Phase;
+use everup_core::status::Line;
 use everup_host::proc::Identity;
 use rustix::process::Signal;
 use std::fs;
@@ -104,9 +105,10 @@ impl Life {
         Self::of(&setup, way)
     }
 
-    /// The new apps are started beside the old ones.
+    /// The new apps are started beside the old ones. Nobody waits for the end of an old app there; but for the proof, so
+    /// that the deployment is not over before the test has done its part.
     pub(crate) fn with_overlap(gate: &'static str, instances: u32) -> Self {
-        let deploy = "drain = \"20s\"\noverlap = true";
+        let deploy = "drain = \"20s\"\noverlap = true\nprove = \"3s\"";
         Self::of(&Setup { instances, gate, deploy, ..Setup::default() }, Rolling)
     }
 
@@ -317,12 +319,15 @@ impl Life {
         })
     }
 
-    /// Waits until it is the turn of the instance that has the last request.
+    /// Waits until it is the turn of the instance that has the last request; with overlap its new app serves by then.
     fn leaves(&self, id: &InstanceId) {
+        let moved = |line: &Line| {
+            let release = line.release.as_ref().map(|release| release.version.as_str().to_owned());
+            line.phase == Some(Phase::Leaving) || release == Some(self.version.to_string())
+        };
         until("the instance with the last request to leave", || {
             let status = self.fleet.status();
-            let mut lines = status.instances.iter().filter(|line| line.id == *id);
-            lines.any(|line| matches!(line.phase, Some(Phase::Leaving | Phase::Lingering))).then_some(())
+            status.instances.iter().any(|line| line.id == *id && moved(line)).then_some(())
         });
     }
 

@@ -101,9 +101,7 @@ fn sleeps(fleet: &Fleet) {
     until_within(PATIENCE * 2, "another coordinator to go on", || {
         // It may have been stopped before it told anybody that it leads; who is asked looks by itself.
         fleet.everup(&["status"]);
-        let is_over = fleet.head()?.current.is_none();
-        // With overlap nobody waits for a step of the last old app: all may be over but for its end in head.
-        (is_over || fleet.record(id.as_str())?.term > head.term).then_some(())
+        (fleet.record(id.as_str())?.term > head.term).then_some(())
     });
     signal(agent, Signal::CONT);
 }
