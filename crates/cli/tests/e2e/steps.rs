@@ -36,7 +36,8 @@ fn outcome(who: Who, way: Way, step: Step) -> Outcome {
         // With overlap the new app serves by then: it is proven or not, and the old one is still there or not.
         (Rolling, Draining | Stopping) if who == Who::Other => Outcome::Either,
         // A hold fell together before anything was stopped; or all was idle by then, and what died was to be stopped.
-        (AllAtOnce, Draining) if who.has_requests() => Outcome::Either,
+        // So it is where an agent sleeps for as long as its hold lasts.
+        (AllAtOnce, Draining) if who.has_requests() || who == Who::Sleeper => Outcome::Either,
         (AllAtOnce, Starting) if is_app => Outcome::IsMixed,
         (Rolling, Starting) if is_app => Outcome::GoesBack,
         _ => Outcome::Succeeds,
