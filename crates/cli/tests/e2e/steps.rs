@@ -57,7 +57,7 @@ fn dies_beside(who: Who) {
 
 fn lives_on(mut life: Life, who: Who, steps: &[Step]) {
     let way = life.way;
-    let mut migrated = Vec::new();
+    let (mut migrated, mut went_back_to) = (Vec::new(), Vec::new());
     for step in steps {
         let before = life.serving;
         let ended = life.dies(who, *step);
@@ -67,6 +67,7 @@ fn lives_on(mut life: Life, who: Who, steps: &[Step]) {
             Outcome::GoesBack | Outcome::Either => {
                 ended.rolled_back();
                 life.serving = before;
+                went_back_to.push(format!("{before} on "));
             }
             Outcome::IsMixed => assert_eq!((ended.record.state, ended.code), (State::Failed, 4)),
         }
@@ -77,8 +78,10 @@ fn lives_on(mut life: Life, who: Who, steps: &[Step]) {
     }
     assert_eq!(life.ran(), migrated);
     if who == Who::Sleeper {
-        // Whatever it still wanted when it woke: nobody started anything twice.
-        assert_eq!(life.started_twice(), Vec::<String>::new());
+        // Whatever it still wanted when it woke: nobody started anything twice, but for what they went back to.
+        let mut twice = life.started_twice();
+        twice.retain(|start| !went_back_to.iter().any(|back| start.starts_with(back)));
+        assert_eq!(twice, Vec::<String>::new());
     }
     life.ends();
 }
