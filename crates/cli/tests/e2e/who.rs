@@ -1,6 +1,6 @@
 //! Who dies (kill -9), and how that is done.
 
-use crate::harness::{Fleet, PATIENCE, Setup, freeze, signal, until, until_within};
+use crate::harness::{Fleet, Setup, freeze, signal, until};
 use crate::life::{AllAtOnce, Life, Victim};
 use everup_host::minder;
 use rustix::process::Signal;
@@ -97,8 +97,7 @@ fn sleeps(fleet: &Fleet) {
     freeze(agent);
     let head = fleet.head().unwrap();
     let id = head.current.unwrap().id;
-    // Who was told nothing looks at head every 30 to 90 s, and then waits for the lease.
-    until_within(PATIENCE * 2, "another coordinator to go on", || {
+    until("another coordinator to go on", || {
         // It may have been stopped before it told anybody that it leads; who is asked looks by itself.
         fleet.everup(&["status"]);
         (fleet.record(id.as_str())?.term > head.term).then_some(())
