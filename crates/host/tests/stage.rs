@@ -302,7 +302,8 @@ fn a_manifest_that_was_replaced_is_refused() {
     let machine = Machine::new();
     let (seven, eight) = (machine.publish("7", 10), machine.publish("8", 10));
     let at = |release: &ReleaseRef| machine.at("store").join(manifest_key(&release.version));
-    fs::copy(at(&eight), at(&seven)).unwrap();
+    fs::remove_dir_all(at(&seven)).unwrap();
+    fs::rename(at(&eight), at(&seven)).unwrap();
     let problem = run(machine.agent().ensure(&seven)).unwrap_err();
     assert!(problem.reason.contains("not the one that was chosen"), "{problem}");
 }

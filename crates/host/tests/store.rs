@@ -11,9 +11,10 @@ use everup_core::seams::{Got, Store, Wrote};
 use everup_host::store::{Folder, OpenError};
 use everup_release::shelf::Shelf;
 use everup_sim::conformance;
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 fn run<T>(work: impl Future<Output = T>) -> T {
@@ -22,13 +23,17 @@ fn run<T>(work: impl Future<Output = T>) -> T {
 
 /// This test binary again, running `role` (a test that does nothing unless it is told to) on `store`.
 fn spawn(role: &str, store: &Path, worker: u64) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args([role, "--exact", "--nocapture"])
-        .env("EVERUP_TEST_STORE", store)
-        .env("EVERUP_TEST_WORKER", worker.to_string())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap()
+    let mut command = Command::new(exe());
+    command.args([role, "--exact", "--nocapture"]).stdout(Stdio::piped());
+    as_worker(&mut command, store, worker).spawn().unwrap()
+}
+
+fn exe() -> PathBuf {
+    std::env::current_exe().unwrap()
+}
+
+fn as_worker<'a>(command: &'a mut Command, store: &Path, worker: u64) -> &'a mut Command {
+    command.env("EVERUP_TEST_STORE", store).env("EVERUP_TEST_WORKER", worker.to_string())
 }
 
 /// Who this process is, if it was spawned by [`spawn`].
@@ -108,6 +113,7 @@ fn role_write_for_ever() {
 #[test]
 fn a_writer_that_is_killed_leaves_a_whole_object() {
     let home = tempfile::tempdir().unwrap();
+    let files = |folder: &str| fs::read_dir(home.path().join(folder)).unwrap().count();
     for round in 0..10 {
         let mut child = spawn("role_write_for_ever", home.path(), 0);
         let lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
@@ -118,14 +124,55 @@ fn a_writer_that_is_killed_leaves_a_whole_object() {
         child.kill().unwrap();
         child.wait().unwrap();
         let store = Folder::open(home.path()).unwrap();
-        let Got::Found { body, .. } = run(store.get("local/head.json", None)).unwrap() else {
+        let Got::Found { body, etag } = run(store.get("local/head.json", None)).unwrap() else {
             panic!("gone")
         };
         assert_eq!(body.len(), LARGE);
         assert_eq!(body[..20].repeat(LARGE / 20), body, "two writes in one object");
-        let left: Vec<_> = fs::read_dir(home.path().join(".new")).unwrap().collect();
-        assert!(left.is_empty(), "what the dead writer left is removed at the next start: {left:?}");
+        assert_eq!(files(".new"), 0, "what the dead writer left is removed at the next start");
+        assert!(matches!(run(store.replace("local/head.json", &etag, body)), Ok(Wrote::Done(_))));
+        assert_eq!(files("local/head.json"), 2, "and with the next write");
     }
+}
+
+#[test]
+fn role_count_for_ever() {
+    let Some((store, worker)) = spawned() else { return };
+    for round in 0.. {
+        run(conformance::increment(&store, "local/number", worker + round, 1));
+        println!("counted");
+    }
+}
+
+/// Case C18, of the store alone: whoever sleeps, wherever it was, keeps nobody out, and writes nothing over what the others
+/// wrote meanwhile.
+#[test]
+fn a_writer_that_is_stopped_keeps_nobody_out() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Folder::open(home.path()).unwrap();
+    let mut child = spawn("role_count_for_ever", home.path(), 1_000);
+    let pid = Pid::from_child(&child);
+    let (mut counted, mut own) = (0, 0);
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+    for round in 0..100 {
+        counted +=
+            lines.by_ref().map_while(Result::ok).filter(|line| line.contains("counted")).take(1).count();
+        // At another point of a write each time, which takes some tens of microseconds and three syncs.
+        for _ in 0..round * 50 {
+            std::hint::spin_loop();
+        }
+        kill_process(pid, Signal::STOP).unwrap();
+        run(conformance::increment(&store, "local/number", round, 2));
+        own += 2;
+        kill_process(pid, Signal::CONT).unwrap();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    counted += lines.map_while(Result::ok).filter(|line| line.contains("counted")).count();
+    let sum = run(conformance::sum(&store, "local/number"));
+    // The last one may have been counted and not told.
+    assert!((own + counted..=own + counted + 1).contains(&(sum as usize)), "{own} + {counted}, not {sum}");
+    assert!(counted >= 100);
 }
 
 #[test]
@@ -156,19 +203,68 @@ fn a_store_that_is_not_writable_is_refused_with_its_path() {
 }
 
 #[test]
+fn role_be_refused() {
+    let Some((store, _)) = spawned() else { return };
+    run(async {
+        let Ok(Got::Found { etag, .. }) = store.get("local/head.json", None).await else { panic!() };
+        let error = store.replace("local/head.json", &etag, b"new".into()).await.unwrap_err();
+        println!("refused: {error}");
+        let error = store.create("local/other.json", b"new".into()).await.unwrap_err();
+        println!("refused: {error}");
+    });
+}
+
+#[test]
 fn a_write_that_the_disk_refuses_leaves_the_old_object() {
     let home = tempfile::tempdir().unwrap();
     let store = Folder::open(home.path()).unwrap();
+    let Wrote::Done(etag) = run(store.create("local/head.json", b"old".into())).unwrap() else { panic!() };
+    // A process that may not write a single byte to a file, as on a full disk.
+    let role = format!("ulimit -f 0; trap '' XFSZ; exec {:?} role_be_refused --exact --nocapture", exe());
+    let output = as_worker(Command::new("sh").args(["-c", &role]), home.path(), 0).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    for what in ["replace local/head.json", "create local/other.json"] {
+        assert!(said.contains(&format!("refused: {what}: File too large")), "{said}");
+    }
+    assert_eq!(said.matches(home.path().to_str().unwrap()).count(), 2, "{said}");
+    assert_eq!(run(store.list("")), Ok(vec!["local/head.json".into()]));
+    assert_eq!(run(store.get("local/head.json", None)), Ok(Got::Found { etag, body: b"old".into() }));
+    assert_eq!(fs::read_dir(home.path().join("local/head.json")).unwrap().count(), 2, "nothing is left");
+}
+
+/// A file where an object should be is none, and not as if nothing were there.
+#[test]
+fn a_file_is_no_object() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Folder::open(home.path()).unwrap();
+    fs::create_dir(home.path().join("local")).unwrap();
+    fs::write(home.path().join("local/head.json"), "{}").unwrap();
+    let said = [
+        run(store.get("local/head.json", None)).unwrap_err().to_string(),
+        run(store.create("local/head.json", b"{}".into())).unwrap_err().to_string(),
+    ];
+    assert!(said.iter().all(|said| said.contains("is a file, not an object of this store")), "{said:?}");
+}
+
+/// What is removed is gone whole, for who reads, lists, replaces and creates.
+#[test]
+fn a_removed_object_can_be_created_anew_and_not_replaced() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Folder::open(home.path()).unwrap();
     run(async {
-        let Wrote::Done(etag) = store.create("local/head.json", b"old".into()).await.unwrap() else {
-            panic!()
-        };
-        fs::remove_dir_all(home.path().join(".new")).unwrap();
-        let error = store.replace("local/head.json", &etag, b"new".into()).await.unwrap_err();
-        assert_eq!(error.wanted, "replace local/head.json");
-        assert!(error.happened.contains(home.path().to_str().unwrap()), "{error}");
-        let Ok(Got::Found { body, .. }) = store.get("local/head.json", None).await else { panic!() };
-        assert_eq!(body, b"old");
+        let key = "releases/7/manifest.json";
+        let Ok(Wrote::Done(first)) = store.create(key, b"1".into()).await else { panic!() };
+        store.delete("releases").await.unwrap();
+        store.delete("releases/7").await.unwrap();
+        assert_eq!(store.list("").await, Ok(vec![key.to_owned()]), "a folder of objects is no object");
+        store.delete(key).await.unwrap();
+        store.delete(key).await.unwrap();
+        assert_eq!((store.get(key, None).await, store.list("").await), (Ok(Got::Missing), Ok(vec![])));
+        assert_eq!(store.replace(key, &first, b"2".into()).await, Ok(Wrote::Lost));
+        let Ok(Wrote::Done(second)) = store.create(key, b"1".into()).await else { panic!() };
+        assert_ne!(first, second, "an etag never comes back, not even with the same bytes");
+        assert_eq!(store.replace(key, &first, b"2".into()).await, Ok(Wrote::Lost));
     });
 }
 
@@ -190,8 +286,13 @@ fn objects_are_for_their_owner_alone() {
     let home = tempfile::tempdir().unwrap();
     let store = Folder::open(&home.path().join("store")).unwrap();
     run(store.create("local/head.json", b"x".into())).unwrap();
-    let mode = |path: &str| fs::metadata(home.path().join(path)).unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode("store"), mode("store/local"), mode("store/local/head.json")), (0o700, 0o700, 0o600));
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let at = |path: &str| home.path().join(path);
+    let object = at("store/local/head.json");
+    assert_eq!([at("store"), at("store/local"), object.clone()].map(|folder| mode(&folder)), [0o700; 3]);
+    let bodies: Vec<_> = fs::read_dir(object).unwrap().map(|item| item.unwrap().path()).collect();
+    let bodies: Vec<_> = bodies.iter().filter(|path| path.extension().is_some()).collect();
+    assert_eq!(bodies.iter().map(|body| mode(body)).collect::<Vec<_>>(), [0o600]);
 }
 
 #[test]

@@ -65,10 +65,15 @@ fn collect(folder: &Path, but: &str, found: &mut BTreeSet<PathBuf>) {
         let (path, name) = (entry.path(), entry.file_name());
         let name = name.to_string_lossy();
         // What begins with a point is being written, and gets its name when it is whole.
-        let is_passing = name.starts_with('.') && path.is_file();
-        if path.is_dir() && !name.starts_with(but) {
+        if name.starts_with('.') || name.starts_with(but) {
+            continue;
+        }
+        if name.ends_with(".body") {
+            // An object, whose body has another name after each write.
+            found.insert(folder.to_owned());
+        } else if path.is_dir() {
             collect(&path, but, found);
-        } else if !is_passing && !name.starts_with(but) {
+        } else {
             found.insert(path);
         }
     }

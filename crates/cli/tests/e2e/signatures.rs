@@ -95,9 +95,8 @@ fn written(fleet: &Fleet) -> (String, usize) {
     until("nobody to coordinate", || {
         fleet.head().filter(|head| head.current.is_none() && head.lease.is_none())
     });
-    let store = fleet.state().join("store/local");
-    let head = fs::read_to_string(store.join("head.json")).unwrap();
-    (head, fs::read_dir(store.join("deployments")).unwrap().count())
+    let head = String::from_utf8(fleet.object("local/head.json").unwrap()).unwrap();
+    (head, fs::read_dir(fleet.state().join("store/local/deployments")).unwrap().count())
 }
 
 fn now() -> Wall {

@@ -1,6 +1,6 @@
 //! The folder store as a shelf of archives.
 
-use super::{Folder, is_missing, write};
+use super::{Folder, is_missing, object, write};
 use everup_core::seams::StoreError;
 use everup_release::disk;
 use everup_release::shelf::Shelf;
@@ -18,7 +18,7 @@ impl Shelf for Folder {
             let size = source.metadata()?.len();
             disk::room(root, std::iter::once(size))
                 .map_err(|error| io::Error::new(io::ErrorKind::StorageFull, error))?;
-            let new = write::beside(root, |file| io::copy(&mut source, file).map(drop))?;
+            let new = write::file_beside(root, |file| io::copy(&mut source, file).map(drop))?;
             write::place(new, path)?;
             disk::sync_folder(path.parent().unwrap_or(root))
         })
@@ -46,7 +46,7 @@ impl Shelf for Folder {
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
-        self.write(format!("remove {key}"), key, write::remove).await
+        self.write(format!("remove {key}"), key, object::remove).await
     }
 }
 

@@ -1,20 +1,17 @@
 //! The store of one machine: a folder, with real compare-and-swap between processes, durable across power loss.
 //!
-//! An object is a file; its etag is the SHA-256 of its bytes, which never returns because each body carries a fresh
-//! write id. A write goes to a file of its own below `.new`, is synced, and then, under a lock that only writers
-//! take, compared and renamed into place; readers see the old object or the new one, whole. Laws:
+//! An archive is a file; an object, which is compared and swapped, is a folder with a body and a name ([`object`]).
+//! Readers see the old one or the new one, whole. Laws:
 //!
-//! - What is slow (writing, syncing) happens outside the lock, so that it is held for microseconds.
-//! - A lock belongs to the kernel: it ends with its process. Only a process that is *stopped* inside those
-//!   microseconds can stand in the way; then a write fails after [`LOCK_WAIT`] and names it.
+//! - Nobody waits for another process: not for one that died, nor for one that is stopped, wherever it was.
 //! - Nothing is done twice by dropping a future: what was begun on a thread is finished there.
 //!
-//! Locks and renames of network file systems do not keep these promises; they are refused.
+//! Renames of network file systems do not keep these promises; they are refused.
 
 mod archives;
 mod filesystem;
 mod key;
-mod lock;
+mod object;
 mod write;
 
 use everup_core::seams::{Etag, Got, Store, StoreError, Wrote};
@@ -25,11 +22,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// How long a call waits for the disk, and for another process's lock.
-pub const LOCK_WAIT: Duration = Duration::from_secs(10);
+/// How long a call waits for the disk.
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The most reads that are on threads at once, and the most writes; more wait. Apart, so that writes that wait for
-/// a lock keep no read from going on.
+/// The most reads that are on threads at once, and the most writes; more wait. Apart, so that writes of a slow disk keep
+/// no read from going on.
 const AT_ONCE: usize = 8;
 
 /// A folder as the store. Cloning shares it.
@@ -89,11 +86,8 @@ impl Folder {
         if let Some(kind) = filesystem::network(&root).map_err(not_writable(&root))? {
             return Err(OpenError::Network { path: root, kind });
         }
-        for folder in [write::NEW, lock::LOCKS] {
-            let folder = root.join(folder);
-            write::make_folders(&folder).map_err(not_writable(&folder))?;
-        }
         let new = root.join(write::NEW);
+        write::make_folders(&new).map_err(not_writable(&new))?;
         tempfile::tempfile_in(&new).map_err(not_writable(&new))?;
         write::remove_leftovers(&new);
         let threads = || Arc::new(Semaphore::new(AT_ONCE));
@@ -138,7 +132,7 @@ impl Folder {
         }
     }
 
-    /// The same, waited for no longer than [`LOCK_WAIT`].
+    /// The same, waited for no longer than [`PATIENCE`].
     async fn bounded<T: Send + 'static>(
         &self,
         threads: &Arc<Semaphore>,
@@ -146,10 +140,11 @@ impl Folder {
         key: &str,
         work: impl FnOnce(&Path, &Path) -> io::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        match tokio::time::timeout(LOCK_WAIT, self.unbounded(threads, &wanted, key, work)).await {
+        match tokio::time::timeout(PATIENCE, self.unbounded(threads, &wanted, key, work)).await {
             Ok(done) => done,
             Err(_) => {
-                let happened = lock::explain_wait(&self.root, &self.root.join(key));
+                let happened =
+                    format!("no answer from the disk of {:?} within {} s", self.root, PATIENCE.as_secs());
                 Err(StoreError { wanted, happened })
             }
         }
@@ -182,16 +177,10 @@ impl Store for Folder {
     async fn get(&self, key: &str, unless: Option<&Etag>) -> Result<Got, StoreError> {
         let unless = unless.cloned();
         self.on_disk(format!("read {key}"), key, move |path| {
-            let body = match fs::read(path) {
-                Ok(body) => body,
-                Err(error) if is_missing(&error) => return Ok(Got::Missing),
-                Err(error) => return Err(error),
-            };
-            let etag = write::etag(&body);
-            if unless.is_some_and(|has| has == etag) {
+            if unless.is_some() && object::current(path)? == unless {
                 return Ok(Got::Unchanged);
             }
-            Ok(Got::Found { etag, body })
+            Ok(object::read(path)?.map_or(Got::Missing, |(etag, body)| Got::Found { etag, body }))
         })
         .await
     }
@@ -210,19 +199,18 @@ impl Store for Folder {
     }
 
     async fn create(&self, key: &str, body: Vec<u8>) -> Result<Wrote, StoreError> {
-        self.write(format!("create {key}"), key, move |root, path| write::swap(root, path, None, &body)).await
+        self.write(format!("create {key}"), key, move |root, path| object::create(root, path, &body)).await
     }
 
     async fn replace(&self, key: &str, etag: &Etag, body: Vec<u8>) -> Result<Wrote, StoreError> {
         let etag = etag.clone();
-        let work = move |root: &Path, path: &Path| write::swap(root, path, Some(&etag), &body);
-        self.write(format!("replace {key}"), key, work).await
+        self.write(format!("replace {key}"), key, move |_, path| object::replace(path, &etag, &body)).await
     }
 }
 
 /// A store that was moved away, or whose disk is not mounted, is not an empty one.
 fn is_there(root: &Path) -> io::Result<()> {
-    if [write::NEW, lock::LOCKS].iter().any(|folder| root.join(folder).is_dir()) {
+    if root.join(write::NEW).is_dir() {
         return Ok(());
     }
     let what = match fs::metadata(root) {

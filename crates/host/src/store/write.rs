@@ -1,64 +1,43 @@
-//! One write: beside, synced, compared, renamed, synced. After a crash or a power loss at any point the old object
-//! is there, or the new one, whole.
+//! What is being written: beside the objects, synced, then renamed into place. After a crash or a power loss at any
+//! point the old one is there, or the new one, whole.
+//!
+//! Who writes holds the lock of its file or folder meanwhile, so that nobody takes it for what a dead writer left. Nobody
+//! ever waits for such a lock.
 
-use super::{is_missing, lock};
-use everup_core::seams::{Etag, Wrote};
-use everup_release::digest_of;
 use everup_release::disk::sync_folder;
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
-use tempfile::NamedTempFile;
+use tempfile::{Builder, NamedTempFile, TempDir};
 
-/// The folder of objects that are being written.
+/// The folder of what is being written or removed.
 pub(super) const NEW: &str = ".new";
 
-/// What one body is known by.
-pub(super) fn etag(body: &[u8]) -> Etag {
-    Etag(digest_of(body).as_str().to_owned())
-}
-
-/// Writes `body` to `path` if what is there has the etag `expected`, or nothing is there.
-pub(super) fn swap(root: &Path, path: &Path, expected: Option<&Etag>, body: &[u8]) -> io::Result<Wrote> {
-    // Looked at before the work and again under the lock: a writer that has lost already does not wear the disk.
-    if present(path)?.as_ref() != expected {
-        return Ok(Wrote::Lost);
-    }
-    let new = beside(root, |file| file.write_all(body))?;
-    {
-        let _lock = lock::lock(root, path)?;
-        if present(path)?.as_ref() != expected {
-            return Ok(Wrote::Lost);
+/// Makes something and holds the lock of its `file`; makes another where somebody took it for a leftover before.
+pub(super) fn held<T>(make: impl Fn() -> io::Result<T>, file: impl Fn(&T) -> &File) -> io::Result<T> {
+    loop {
+        let made = make()?;
+        match file(&made).try_lock() {
+            Ok(()) if file(&made).metadata()?.nlink() > 0 => return Ok(made),
+            Ok(()) | Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(error),
         }
-        place(new, path)?;
-    }
-    sync_folder(above(path))?;
-    Ok(Wrote::Done(etag(body)))
-}
-
-fn present(path: &Path) -> io::Result<Option<Etag>> {
-    match fs::read(path) {
-        Ok(body) => Ok(Some(etag(&body))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
     }
 }
 
-/// A synced file of our own below the store. It stays locked until it has its final name, so that it is not taken
-/// for a leftover.
-pub(super) fn beside(
+/// Does `work` with what is at `path`, unless somebody holds it.
+pub(super) fn unless_held(path: &Path, work: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+    let file = File::open(path)?;
+    if file.try_lock().is_ok() { work(path) } else { Ok(()) }
+}
+
+/// A synced file of our own below the store.
+pub(super) fn file_beside(
     root: &Path,
     fill: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> io::Result<NamedTempFile> {
-    let mut new = loop {
-        let new = NamedTempFile::new_in(root.join(NEW))?;
-        new.as_file().lock()?;
-        // Somebody who opened the store may have removed it before it was locked.
-        if new.as_file().metadata()?.nlink() > 0 {
-            break new;
-        }
-    };
+    let mut new = held(|| NamedTempFile::new_in(root.join(NEW)), NamedTempFile::as_file)?;
     fill(new.as_file_mut())?;
     new.as_file().sync_all()?;
     Ok(new)
@@ -66,21 +45,59 @@ pub(super) fn beside(
 
 /// Renames `new` to `path`.
 pub(super) fn place(new: NamedTempFile, path: &Path) -> io::Result<()> {
-    let placed = match fs::rename(new.path(), path) {
-        // The first object of its folder; or the last one was removed just now, and the folder with it.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            make_folders(above(path))?;
-            fs::rename(new.path(), path)
-        }
-        done => done,
-    };
-    placed?;
+    rename(new.path(), path)?;
     // It has another name now, so there is nothing to remove.
     new.keep().map_err(|error| error.error)?;
     Ok(())
 }
 
-fn above(path: &Path) -> &Path {
+/// A folder of our own below the store.
+pub(super) struct FolderBeside {
+    folder: TempDir,
+    lock: File,
+}
+
+/// Makes an empty one.
+pub(super) fn folder_beside(root: &Path) -> io::Result<FolderBeside> {
+    let make = || {
+        let folder = Builder::new().permissions(Permissions::from_mode(0o700)).tempdir_in(root.join(NEW))?;
+        let lock = File::open(folder.path())?;
+        Ok(FolderBeside { folder, lock })
+    };
+    held(make, |made| &made.lock)
+}
+
+impl FolderBeside {
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Renames it to `path`, where nothing is, or an empty folder.
+    pub(super) fn place(self, path: &Path) -> io::Result<()> {
+        rename(self.path(), path)?;
+        let _ = self.folder.keep();
+        Ok(())
+    }
+
+    /// Takes the folder at `path` away, whole, and removes it.
+    pub(super) fn take(self, path: &Path) -> io::Result<()> {
+        fs::rename(path, self.path())
+    }
+}
+
+fn rename(new: &Path, path: &Path) -> io::Result<()> {
+    match fs::rename(new, path) {
+        // The first object of its folder; or the last one was removed just now, and the folder with it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make_folders(above(path))?;
+            fs::rename(new, path)
+        }
+        done => done,
+    }
+}
+
+pub(super) fn above(path: &Path) -> &Path {
     path.parent().unwrap_or(path)
 }
 
@@ -101,28 +118,11 @@ pub(super) fn make_folders(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes an object, durably; done as well if it is not there.
-pub(super) fn remove(root: &Path, path: &Path) -> io::Result<()> {
-    let _lock = lock::lock(root, path)?;
-    match fs::remove_file(path) {
-        Err(error) if is_missing(&error) => return Ok(()),
-        done => done?,
-    }
-    let folder = above(path);
-    sync_folder(folder)?;
-    // The folder goes with its last object; "not empty" is the usual answer.
-    let _ = if folder == root { Ok(()) } else { fs::remove_dir(folder) };
-    Ok(())
-}
-
-/// Removes what writers that died left in `new`: nobody holds its lock. Whatever stands in the way can wait for the
-/// next start.
+/// Removes what writers that died left in `new`. Whatever stands in the way can wait for the next start.
 pub(super) fn remove_leftovers(new: &Path) {
     for item in fs::read_dir(new).into_iter().flatten().flatten() {
-        if let Ok(file) = File::open(item.path())
-            && file.try_lock().is_ok()
-        {
-            let _ = fs::remove_file(item.path());
-        }
+        let _ = unless_held(&item.path(), |left| {
+            if left.is_dir() { fs::remove_dir_all(left) } else { fs::remove_file(left) }
+        });
     }
 }

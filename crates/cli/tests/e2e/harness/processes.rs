@@ -18,30 +18,15 @@ pub(crate) fn signal(pid: u32, signal: Signal) {
 }
 
 /// Stops a process of ours; done when no thread of it runs on. A STOP is taken by one thread, and on a busy machine the
-/// others go on until that one gets its turn. Not inside a lock of the folder store: whoever is stopped in there keeps all
-/// others out, as the store says of itself.
+/// others go on until that one gets its turn.
 pub(crate) fn freeze(pid: u32) {
-    loop {
-        signal(pid, Signal::STOP);
-        super::until("every thread to stand still", || {
-            let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
-            let is_stopped =
-                |stat: &str| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'));
-            let mut states = threads.filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());
-            states.all(|stat| is_stopped(&stat)).then_some(())
-        });
-        if !is_inside_a_lock(pid) {
-            return;
-        }
-        eprintln!("process {pid} was stopped inside a lock of the store: once more");
-        signal(pid, Signal::CONT);
-    }
-}
-
-fn is_inside_a_lock(pid: u32) -> bool {
-    let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().filter_map(Result::ok);
-    let mut files = files.filter_map(|file| fs::read_link(file.path()).ok());
-    files.any(|file| file.parent().is_some_and(|folder| folder.ends_with("store/.locks")))
+    signal(pid, Signal::STOP);
+    super::until("every thread to stand still", || {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
+        let is_stopped = |stat: &str| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'));
+        let mut states = threads.filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());
+        states.all(|stat| is_stopped(&stat)).then_some(())
+    });
 }
 
 /// What the keeper wrote of its children.

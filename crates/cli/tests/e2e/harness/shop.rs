@@ -5,6 +5,7 @@ use super::{Fleet, processes};
 use everup_core::record::Record;
 use everup_core::seams::{Got, Store};
 use everup_host::settings::{self, Settings};
+use everup_host::store::Folder;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -155,13 +156,18 @@ impl Shop {
 
     /// What the store has at `key`.
     pub(crate) fn object(&self, key: &str) -> Option<Vec<u8>> {
-        let Some(bucket) = &self.bucket else {
-            return fs::read(self.state().join("store").join(key)).ok();
-        };
-        let settings = Settings { store: bucket.clone(), ..Settings::in_folder(self.path()) };
-        let store = everup_cli::store::open(&settings).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        match runtime.block_on(store.get(key, None)).unwrap() {
+        let got = match &self.bucket {
+            None => {
+                let store = Folder::existing(&self.state().join("store")).ok()?;
+                runtime.block_on(store.get(key, None))
+            }
+            Some(bucket) => {
+                let settings = Settings { store: bucket.clone(), ..Settings::in_folder(self.path()) };
+                runtime.block_on(everup_cli::store::open(&settings).unwrap().get(key, None))
+            }
+        };
+        match got.unwrap() {
             Got::Found { body, .. } => Some(body),
             Got::Missing | Got::Unchanged => None,
         }
