@@ -92,6 +92,8 @@ pub struct Published {
     /// The migration that it brings.
     #[serde(default)]
     pub migration: Option<MigrationId>,
+    /// Whether anything says how its app is started.
+    pub starts: bool,
 }
 
 /// One line of `GET /v1/versions`.
@@ -115,6 +117,13 @@ pub struct VersionLine {
     /// Whether it must never run again.
     pub forbidden: bool,
 }
+
+/// Why a release is refused whose app nobody knows how to start: found by the first instance, it would be a deployment
+/// that failed.
+pub const NO_START: &str = "nothing says how its app is started";
+
+/// What to do about that.
+pub const WAYS_TO_START: &str = "say it for all releases with `command` of [app] in everup.toml, or for this one with `command` of [start] in everup.release.toml (or --start)";
 
 /// The kind of fault that says: the same request came before.
 pub const REPLAYED: &str = "replayed";

@@ -66,6 +66,15 @@ async fn an_unknown_version_is_refused_with_the_near_ones() {
 }
 
 #[tokio::test]
+async fn a_release_that_nobody_can_start_is_refused() {
+    let agent = Agent::start("i1");
+    let fault = refused(agent.client().deploy(&deploy("1")).await.unwrap_err());
+    assert_eq!(fault.error, "no-start");
+    assert!(fault.hint.unwrap().contains("`command` of [app]"));
+    assert!(agent.told.lock().unwrap().deployed.is_empty());
+}
+
+#[tokio::test]
 async fn a_second_deployment_is_told_who_runs_the_first() {
     let current = Box::new(Current {
         id: DeploymentId::new("d7").unwrap(),

@@ -1,7 +1,6 @@
 //! `everup deploy`: moves the fleet to a release, and follows it to its end.
 
-use super::publish::{NO_START, WAYS_TO_START};
-use crate::changes::{Changes, running};
+use crate::changes::Changes;
 use crate::context::{Context, block_on};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -10,14 +9,11 @@ use crate::output::table::{quoted, wrap};
 use crate::output::{Out, paint};
 use crate::progress::{document, frame, receipt};
 use crate::reach::{self, Reach};
-use crate::store;
 use everup_core::deployment::State;
 use everup_core::ids::{DeploymentId, Version};
 use everup_core::policy::{Policy, Size, Strategy};
 use everup_core::record::Record;
-use everup_core::release::ReleaseRef;
 use everup_core::status::Status;
-use everup_host::settings::Settings;
 use everup_release::catalog;
 use everup_web::client::Client;
 use everup_web::wire::{Deploy, Started, VersionLine};
@@ -80,7 +76,6 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     }
     block_on(async {
         let line = line(&reach, &args.version).await?;
-        it_can_be_started(&line.release, &settings).await?;
         let policy = policy(args, settings.deploy, &line, &reach, context).await?;
         let request = Deploy {
             version: args.version.clone(),
@@ -143,22 +138,6 @@ async fn line(reach: &Reach, version: &Version) -> Result<VersionLine, Failure> 
         true => failure.hint("nothing is published yet: `everup publish DIR --version 1`"),
         false => failure.hint(catalog::known(&near)),
     })
-}
-
-/// Refuses a release that no instance of the fleet that runs could start. A store that does not answer leaves that to
-/// the instances.
-async fn it_can_be_started(release: &ReleaseRef, settings: &Settings) -> Result<(), Failure> {
-    if running(settings).is_none_or(|running| running.app.command.is_some()) {
-        return Ok(());
-    }
-    let Ok(store) = store::open(settings) else { return Ok(()) };
-    match catalog::read(&store, release).await {
-        Ok((manifest, _)) if manifest.start.is_none() => {
-            let wanted = format!("release {} could not be deployed", release.version);
-            Err(Failure::input(wanted, NO_START).hint(WAYS_TO_START))
-        }
-        _ => Ok(()),
-    }
 }
 
 async fn policy(

@@ -13,6 +13,7 @@ use everup_core::release::{Command, Migration, OnFailure, ReleaseRef};
 use everup_core::words;
 use everup_release::pack::{self, Draft, Packed};
 use everup_release::publish::{self, PublishError, Published};
+use everup_web::wire::{NO_START, WAYS_TO_START};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -57,10 +58,6 @@ pub struct Stored {
     /// Files that look as if they were meant for nobody else.
     pub secrets: Vec<String>,
 }
-
-/// Found by the first instance, it would be a deployment that failed.
-pub(super) const NO_START: &str = "nothing says how its app is started";
-pub(super) const WAYS_TO_START: &str = "say it for all releases with `command` of [app] in everup.toml, or for this one with `command` of [start] in everup.release.toml (or --start)";
 
 /// Runs the command.
 ///

@@ -108,7 +108,7 @@ pub async fn run(settings: Settings, seat: Seat, listener: TcpListener) -> Resul
         inbox: inbox.clone(),
         commands: commands.clone(),
         status: status.clone(),
-        library: Arc::new(StoreLibrary::new(store, settings.environment.clone(), probing.clone())),
+        library: Arc::new(StoreLibrary::new(store, &settings, probing.clone())),
         peers,
         nonces: nonces(&folder, &machine.clock)?,
         keyring,

@@ -3,11 +3,11 @@
 use super::probing::Probing;
 use crate::records::Records;
 use crate::store::Opened as AnyStore;
-use everup_core::ids::{DeploymentId, Environment};
+use everup_core::ids::DeploymentId;
 use everup_core::receipt::Window;
 use everup_core::record::Record;
-use everup_core::release::Part;
 use everup_engine::prober::Samples;
+use everup_host::settings::Settings;
 use everup_release::catalog::{self, Listed};
 use everup_web::library::{Answer, Library, Unread};
 use everup_web::wire::Published;
@@ -18,13 +18,26 @@ pub(super) struct StoreLibrary {
     store: AnyStore,
     records: Records,
     probing: Probing,
+    /// Whether the settings say how an app is started whose release does not.
+    starts_any: bool,
 }
 
 impl StoreLibrary {
     /// Of one environment.
     #[must_use]
-    pub(super) fn new(store: AnyStore, environment: Environment, probing: Probing) -> Self {
-        Self { records: Records::new(store.clone(), environment), store, probing }
+    pub(super) fn new(store: AnyStore, settings: &Settings, probing: Probing) -> Self {
+        let records = Records::new(store.clone(), settings.environment.clone());
+        Self { records, store, probing, starts_any: settings.app.command.is_some() }
+    }
+
+    fn published(&self, Listed { release, manifest }: Listed) -> Published {
+        Published {
+            release,
+            at: manifest.published,
+            bytes: manifest.archive.size,
+            starts: self.starts_any || manifest.start.is_some(),
+            migration: manifest.migration.map(|migration| migration.id),
+        }
     }
 }
 
@@ -32,7 +45,7 @@ impl Library for StoreLibrary {
     fn versions(&self) -> Answer<'_, Vec<Published>> {
         Box::pin(async {
             let listed = catalog::list(&self.store).await.map_err(unread)?;
-            Ok(listed.into_iter().map(published).collect())
+            Ok(listed.into_iter().map(|listed| self.published(listed)).collect())
         })
     }
 
@@ -51,14 +64,4 @@ impl Library for StoreLibrary {
 
 fn unread(error: impl std::fmt::Display) -> Unread {
     Unread(error.to_string())
-}
-
-fn published(Listed { release, manifest }: Listed) -> Published {
-    let Part { size, .. } = manifest.archive;
-    Published {
-        release,
-        at: manifest.published,
-        bytes: size,
-        migration: manifest.migration.map(|migration| migration.id),
-    }
 }

@@ -2,10 +2,11 @@
 
 use super::ProcessRuntime;
 use super::process::owner;
+use super::wait::ended;
 use crate::adopt::{Standing, standing};
 use crate::health::{Answer, Ask, ask, connect, run};
 use crate::minder::{State, become_user};
-use crate::proc::{Listener, below, is_socket, listening_on, sockets_of};
+use crate::proc::{Identity, Listener, below, is_socket, listening_on, sockets_of};
 use crate::settings::Check;
 use everup_core::ids::{StartId, Version};
 use everup_core::instance::{Health, Problem, Running};
@@ -52,7 +53,22 @@ impl ProcessRuntime {
         };
         let judged = timeout(deadline.as_duration(), judged).await;
         let judged = judged.unwrap_or_else(|_| Err(late(self.check_name())));
-        judged.map_err(|problem| self.with_log(problem, running))
+        let Err(problem) = judged else { return judged };
+        Err(match self.just_ended(running).await {
+            Some(end) => end,
+            None => self.with_log(problem, running),
+        })
+    }
+
+    /// How the app ended, if that is why it does not answer: its minder says it in a moment, when all of it has ended.
+    async fn just_ended(&self, running: &Running) -> Option<Problem> {
+        let state = self.state(running)?;
+        if state.child.as_ref().is_none_or(Identity::lives) {
+            return None;
+        }
+        let told = timeout(self.setup.health.deadline.as_duration(), ended(&state.minder)).await;
+        told.ok()?.ok()?;
+        self.state(running).map(not_running)
     }
 
     /// Adds the app's own last words, unless the problem has some of its own.

@@ -5,6 +5,7 @@ use everup_core::instance::Slot;
 use everup_core::seams::Runtime;
 use everup_core::time::Millis;
 use everup_host::settings::Check;
+use rustix::process::Signal;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 
@@ -177,6 +178,27 @@ async fn a_check_that_hangs_ends_at_its_deadline_and_a_dropped_one_with_all_that
     };
     until(|| everup_host::proc::Identity::of(sleeper).is_none().then_some(())).await;
     world.runtime().stop(&running, Millis::ZERO).await;
+}
+
+/// A check may be quicker than the minder's word. That the app ended says more than that nothing listens any more.
+#[tokio::test]
+async fn an_app_that_has_just_ended_is_named_by_its_end() {
+    let world = World::server();
+    let runtime = world.runtime();
+    let running = world.start_healthy(&runtime).await;
+    let minder = world.minder();
+    minder.signal(Signal::STOP);
+    let app = world.child();
+    app.signal(Signal::KILL);
+    until(|| (!app.lives()).then_some(())).await;
+    let (checked, ()) = tokio::join!(runtime.check(&running), async {
+        minder.signal(Signal::CONT);
+    });
+    let problem = checked.unwrap_err();
+    assert_eq!(
+        (problem.check.as_str(), problem.reason.as_str()),
+        ("process", "the app has ended: signal 9 (KILL)")
+    );
 }
 
 #[tokio::test]

@@ -103,6 +103,11 @@ impl World {
         State::read(&self.setup.state_of(Slot::A)).unwrap().minder
     }
 
+    /// The main process of slot A's app.
+    pub(crate) fn child(&self) -> Identity {
+        State::read(&self.setup.state_of(Slot::A)).unwrap().child.unwrap()
+    }
+
     /// Lets every user reach the releases.
     pub(crate) fn open_to_all(&self) {
         std::fs::set_permissions(self.folder.path(), Permissions::from_mode(0o755)).unwrap();

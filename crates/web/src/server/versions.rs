@@ -2,7 +2,7 @@
 
 use super::answer::{Answer, No};
 use super::{Backend, Shared};
-use crate::wire::{Fault, Published, VersionLine};
+use crate::wire::{Fault, NO_START, Published, VersionLine, WAYS_TO_START};
 use axum::Json;
 use axum::extract::State;
 use everup_core::ids::Version;
@@ -38,14 +38,19 @@ fn line(published: Published, status: &Status) -> VersionLine {
 }
 
 impl Backend {
-    /// The release of this version.
+    /// The release of this version, which can be deployed as far as its manifest says.
     pub(super) async fn resolve(&self, version: &Version) -> Answer<ReleaseRef> {
         let published = self.library.versions().await?;
         match published.iter().find(|found| found.release.version == *version) {
+            Some(found) if !found.starts => Err(no_start()),
             Some(found) => Ok(found.release.clone()),
             None => Err(unknown(version, &published)),
         }
     }
+}
+
+fn no_start() -> No {
+    No::new(StatusCode::CONFLICT, Fault::new("no-start", NO_START).hint(WAYS_TO_START))
 }
 
 fn unknown(version: &Version, published: &[Published]) -> No {

@@ -67,13 +67,18 @@ impl HandClock {
     }
 }
 
-/// Releases 1, 2, 2-rc1 and 10; no records.
+/// Releases 1, which nobody knows how to start, 2, 2-rc1 and 10; no records.
 struct Shelf;
 
 impl Library for Shelf {
     fn versions(&self) -> Answer<'_, Vec<Published>> {
-        let published =
-            |version: &str| Published { release: release(version), at: Wall(NOW), bytes: 7, migration: None };
+        let published = |version: &str| Published {
+            release: release(version),
+            at: Wall(NOW),
+            bytes: 7,
+            migration: None,
+            starts: version != "1",
+        };
         async move { Ok(["10", "2", "2-rc1", "1"].map(published).to_vec()) }.boxed()
     }
 
