@@ -73,6 +73,8 @@ pub enum Command {
     },
     /// Head changed: look now.
     Poke,
+    /// This instance is being ended: let the lease go, and take none any more.
+    Resign,
     /// Somebody wants to see the fleet: keep the board fresh for a while, though no deployment runs.
     Look,
 }
@@ -91,6 +93,9 @@ pub enum Refused {
     /// There is no deployment to say that to.
     #[error("no deployment runs")]
     NothingRuns,
+    /// This instance is being ended, and coordinates nothing any more.
+    #[error("this instance is being ended")]
+    Ending,
     /// Not now, or not this.
     #[error("{0}")]
     Not(String),

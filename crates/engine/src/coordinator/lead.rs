@@ -9,14 +9,16 @@ use crate::bugs::{Bug, planted};
 use crate::mailbox::{Board, Command, Refused};
 use crate::object::{Object, Swapped, fresh_mark, read, swap};
 use everup_core::deployment::State;
-use everup_core::head::{Current, Request};
+use everup_core::head::{Current, Head, Request};
 use everup_core::ids::InstanceId;
 use everup_core::plan::{Facts, Plan, head_before, plan};
 use everup_core::record::{Record, instances_prefix, record_key};
 use everup_core::seams::{Clock, Peers, Seams, Store};
 use everup_core::time::{Millis, Mono};
 use futures_channel::mpsc;
+use futures_util::future::join_all;
 use futures_util::{FutureExt, StreamExt, pin_mut, select_biased};
+use std::ops::ControlFlow;
 
 /// How often the plan is made without anything having been seen: for what only time changes.
 const TICK: Millis = Millis(500);
@@ -37,11 +39,17 @@ struct Leading<'a, S: Seams> {
 }
 
 impl<'a, S: Seams, B: Board> Agent<'a, S, B> {
-    /// Leads until the deployment is over, or another coordinator is in charge.
-    pub(super) async fn lead(&mut self, head: HeadObject, commands: &mut mpsc::Receiver<Command>) {
-        let Some(current) = head.value.current.clone() else { return };
+    /// Leads until the deployment is over, or another coordinator is in charge; broken off where it has to lead none any
+    /// more.
+    pub(super) async fn lead(
+        &mut self,
+        head: HeadObject,
+        commands: &mut mpsc::Receiver<Command>,
+    ) -> ControlFlow<()> {
+        const AGAIN: ControlFlow<()> = ControlFlow::Continue(());
+        let Some(current) = head.value.current.clone() else { return AGAIN };
         let keeper = Keeper::new(self.seams, self.who, head);
-        let Some(record) = self.stamp(&keeper, &current).await else { return };
+        let Some(record) = self.stamp(&keeper, &current).await else { return AGAIN };
         let now = self.seams.clock().mono();
         let mut leading = Leading {
             watch: Stopwatch::new(record.value.state, record.value.elapsed, now),
@@ -57,18 +65,21 @@ impl<'a, S: Seams, B: Board> Agent<'a, S, B> {
             match self.step(&mut leading).await {
                 Ok(_) if leading.record.value.state.is_final() => {
                     match self.finish(&mut leading.keeper, &mut leading.record).await {
-                        Ok(()) | Err(Lost::Deposed) => return self.show_end(&leading),
+                        Ok(()) | Err(Lost::Deposed) => {
+                            self.show_end(&leading);
+                            return AGAIN;
+                        }
                         Err(Lost::Store(_)) => {}
                     }
                 }
                 // What was just written may allow the next step at once.
                 Ok(true) => continue,
                 Ok(false) => {}
-                Err(Lost::Deposed) => return,
+                Err(Lost::Deposed) => return AGAIN,
                 Err(Lost::Store(error)) => {
                     let since = *leading.silent_since.get_or_insert(self.seams.clock().mono());
                     if self.seams.clock().mono().since(since) > PATIENCE {
-                        return;
+                        return AGAIN;
                     }
                     self.show(
                         Some(leading.keeper.head.value.clone()),
@@ -78,9 +89,12 @@ impl<'a, S: Seams, B: Board> Agent<'a, S, B> {
                 }
             }
             if leading.observer.is_deposed() && self.check_deposed(&mut leading).await {
-                return;
+                return AGAIN;
             }
-            self.wait_for_news(&mut leading, commands).await;
+            if self.wait_for_news(&mut leading, commands).await.is_break() {
+                self.resign(leading).await;
+                return ControlFlow::Break(());
+            }
         }
     }
 
@@ -237,7 +251,22 @@ impl<'a, S: Seams, B: Board> Agent<'a, S, B> {
         matches!(leading.keeper.beat(&heard).await, Err(Lost::Deposed))
     }
 
-    async fn wait_for_news(&mut self, leading: &mut Leading<'a, S>, commands: &mut mpsc::Receiver<Command>) {
+    /// The instance is being ended: the next one need not wait until the lease is over. Where the store does not answer,
+    /// it does.
+    async fn resign(&self, mut leading: Leading<'a, S>) {
+        let let_go = |head: &Head| Head { lease: None, ..head.clone() };
+        if leading.keeper.edit(let_go).await.is_ok() {
+            let others = leading.observer.members().filter(|id| **id != self.who.id);
+            // Who does not hear of it sees it with its next look.
+            join_all(others.map(|id| self.seams.peers().poke(id))).await;
+        }
+    }
+
+    async fn wait_for_news(
+        &mut self,
+        leading: &mut Leading<'a, S>,
+        commands: &mut mpsc::Receiver<Command>,
+    ) -> ControlFlow<()> {
         let soonest = leading.next_beat.min(self.seams.clock().mono() + self.tick(leading));
         let timer = self.seams.clock().until(soonest).fuse();
         let command = {
@@ -251,6 +280,7 @@ impl<'a, S: Seams, B: Board> Agent<'a, S, B> {
         };
         match command {
             None | Some(Command::Look) => {}
+            Some(Command::Resign) => return ControlFlow::Break(()),
             // Head is read by the next beat, which is due now.
             Some(Command::Poke) => leading.next_beat = self.seams.clock().mono(),
             Some(Command::Say { say, by, deployment, reply }) => {
@@ -262,6 +292,7 @@ impl<'a, S: Seams, B: Board> Agent<'a, S, B> {
                 let _ = reply.send(self.refuse(leading, &request));
             }
         }
+        ControlFlow::Continue(())
     }
 
     /// Renewals must not wait for the ordinary tick.

@@ -137,6 +137,10 @@ impl<'a, S: Seams, B: Board> Agent<'a, S, B> {
         match command {
             Command::Poke => idle.next_look = Mono::default(),
             Command::Look => idle.be_interested(self.seams, self.who),
+            Command::Resign => idle.lease.resign(),
+            Command::Deploy { reply, .. } if idle.lease.has_resigned() => {
+                let _ = reply.send(Err(Refused::Ending));
+            }
             Command::Say { say, by, deployment, reply } => {
                 let _ = reply.send(self.say(say, by, deployment).await);
             }
@@ -165,7 +169,9 @@ impl<'a, S: Seams, B: Board> Agent<'a, S, B> {
         commands: &mut mpsc::Receiver<Command>,
     ) {
         idle.observer = None;
-        self.lead(head, commands).await;
+        if self.lead(head, commands).await.is_break() {
+            idle.lease.resign();
+        }
         idle.lease.forget();
         idle.next_look = Mono::default();
     }

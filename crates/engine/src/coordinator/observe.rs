@@ -334,6 +334,11 @@ impl<'a, S: Seams> Observer<'a, S> {
         }
     }
 
+    /// Who is in the fleet.
+    pub(crate) fn members(&self) -> impl Iterator<Item = &InstanceId> {
+        self.members.members.keys()
+    }
+
     /// Whether the fleet's engine has answered at all.
     pub(crate) fn has_members(&self) -> bool {
         self.members.seq > 0 || !self.members.members.is_empty()

@@ -33,6 +33,8 @@ pub(super) struct Lease {
     beat: Option<(Term, u64)>,
     since: Mono,
     trouble: Option<String>,
+    /// Its instance is being ended: it only looks.
+    resigned: bool,
 }
 
 impl Lease {
@@ -43,6 +45,7 @@ impl Lease {
             beat: None,
             since: Mono::default(),
             trouble: None,
+            resigned: false,
         }
     }
 
@@ -66,6 +69,15 @@ impl Lease {
         (self.beat.is_some() && now.since(self.since) >= half).then(|| {
             format!("{holder}, which coordinates, was not heard of for {half}; after {lease} another agent goes on")
         })
+    }
+
+    /// From now on it takes none.
+    pub(super) const fn resign(&mut self) {
+        self.resigned = true;
+    }
+
+    pub(super) const fn has_resigned(&self) -> bool {
+        self.resigned
     }
 
     /// What was seen before one led oneself says nothing any more.
@@ -94,6 +106,9 @@ impl Lease {
             return Next::LookAgain(idle(seams));
         };
         self.note_beat(&head.value, seams.clock().mono());
+        if self.resigned {
+            return Next::LookAgain(LEASE);
+        }
         let patience = self.patience(seams, who, &head.value).await;
         let waited = if planted(Bug::TrustWallClock) {
             seams

@@ -246,6 +246,12 @@ impl<'a, S: Seams> Body<'a, S> {
         }
     }
 
+    /// This agent is not to coordinate any more; who waits for a lease of its would wait in vain.
+    pub(super) fn resign(&self) {
+        // One that is gone leads nothing; where its queue is full they wait.
+        let _ = self.coordinator.borrow_mut().try_send(Command::Resign);
+    }
+
     /// The limits of what is being done: the order's, or one's own for what nobody ordered.
     pub(super) fn own_limits(&self) -> Limits {
         let care = &self.who.care;

@@ -71,6 +71,7 @@ pub async fn run<S: Seams>(
         };
         drop(pursuit);
         if let After::Retire { within, reply } = after {
+            body.resign();
             retire::retire(&body, within).await;
             // The engine may have gone; then nobody waits for the answer.
             let _ = reply.send(());

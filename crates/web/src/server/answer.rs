@@ -111,6 +111,7 @@ impl From<Refused> for No {
                 Self::new(StatusCode::CONFLICT, fault)
             }
             Refused::NothingRuns => Self::new(StatusCode::CONFLICT, Fault::new("nothing-runs", message)),
+            Refused::Ending => Self::ending(),
             Refused::Not(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, Fault::new("refused", message)),
             Refused::Store(_) => Unread(message).into(),
         }
