@@ -87,7 +87,7 @@ impl State {
             Sealing => matches!(next, Migrating | Starting | RollingBack | Failed),
             Migrating => matches!(next, Starting | RollingBack | NeedsOperator | Failed),
             NeedsOperator => matches!(next, Migrating | Starting | RollingBack | Failed),
-            Starting => matches!(next, Succeeded | Failed),
+            Starting => matches!(next, Succeeded | RollingBack | Failed),
             RollingBack => matches!(next, RolledBack | Aborted | Failed),
             Succeeded | SucceededUnproven | RolledBack | Aborted | Failed => false,
         }

@@ -80,6 +80,54 @@ fn the_third_of_ten_dies_under_load() {
     users.served_but(INSIDE);
 }
 
+/// All at once nobody starts the new release, so everybody goes back, and who waited meanwhile is answered.
+#[track_caller]
+fn all_go_back(next: &Program, reason: &[&str], lost: u64) {
+    let fleet = Shop::serving(&checked(), &Program::app(), next);
+    let users = fleet.users();
+    let ended = fleet.deploy(&["2", "--strategy", "all-at-once"]).rolled_back().because(reason);
+    users.served_but(lost);
+    fleet.all_serve(4, "1");
+    for (id, entry) in &ended.record.instances {
+        assert!(
+            entry.problem.is_some() && ended.record.because.contains(id.as_str()),
+            "{}",
+            ended.record.because
+        );
+    }
+}
+
+#[test]
+fn never_healthy_all_at_once() {
+    all_go_back(&with(Flaw::NeverHealthy), &["/healthz", "503", "no table named orders"], 0);
+}
+
+#[test]
+fn never_healthy_and_hangs_on_stop_all_at_once() {
+    all_go_back(&Program::app().file("flaw", "NeverHealthy, HangsOnStop"), &["/healthz", "503"], 0);
+}
+
+#[test]
+fn exits_at_once_all_at_once() {
+    all_go_back(&with(Flaw::ExitsAtOnce), &["no such key: payment.url"], 0);
+}
+
+#[test]
+fn listens_on_the_wrong_port_all_at_once() {
+    all_go_back(&with(Flaw::WrongPort), &["nothing listens on port", "must listen on $PORT"], 0);
+}
+
+#[test]
+fn reports_the_wrong_version_all_at_once() {
+    all_go_back(&with(Flaw::WrongVersion), &["version 0.9", "the release is 2"], 0);
+}
+
+/// It has served by then: what was inside each of the four is lost with it.
+#[test]
+fn dies_two_seconds_after_it_was_healthy_all_at_once() {
+    all_go_back(&with(Flaw::DiesSoon), &["out of memory"], 4 * INSIDE);
+}
+
 fn checked() -> Setup {
     let health = "path = \"/healthz\"\nversion_path = \"/version\"\nfailures = 2";
     Setup { health, deploy: "start = \"3s\"\nprove = \"3s\"", ..Setup::default() }

@@ -1,7 +1,8 @@
 //! All at once: hold, seal, migrate, start.
 //!
 //! Until a migration is granted everything can return to the old release; after it there is only forward. The grant
-//! and the return are writes of the same record, so neither can follow the other.
+//! and the return are writes of the same record, so neither can follow the other. Without a migration it can return for
+//! as long as nobody serves the new release: the two are never to serve side by side.
 
 use super::{Planner, WaitingOn};
 use crate::deployment::State;
@@ -353,7 +354,7 @@ impl Planner<'_> {
         let back = self.next.state == State::RollingBack;
         for id in self.present() {
             let granted = self.next.instances[&id].granted.as_ref().map(|grant| &grant.task);
-            let told = matches!(granted, Some(Task::Start { .. }));
+            let told = matches!(granted, Some(Task::Start { release: to, .. }) if to == release);
             if told || self.view(&id).is_none() {
                 continue;
             }
@@ -370,7 +371,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Starts everywhere and waits; there is only forward.
+    /// Starts everywhere and waits.
     pub(super) fn start(&mut self) {
         let to = self.next.to.clone();
         self.start_all(&to);
@@ -408,11 +409,24 @@ impl Planner<'_> {
             .filter(|id| self.next.instances[id].progress != Progress::Done)
             .collect();
         if ill.is_empty() {
-            self.enter(State::Succeeded, format!("every instance serves {to}"));
-        } else {
-            let (who, why) = (words::list(ill.iter(), 5), self.why(&ill));
-            let ways = "there is only forward: deploy a release that mends it";
-            self.enter(State::Failed, format!("{who} did not start {to}: {why}; {ways}"));
+            return self.enter(State::Succeeded, format!("every instance serves {to}"));
         }
+        let (who, why) = (words::list(ill.iter(), 5), self.why(&ill));
+        let because = format!("{who} did not start {to}: {why}");
+        if self.nobody_serves_the_new_one() && self.fallback().is_some() && !self.next.migrated() {
+            return self.go_back(because);
+        }
+        let ways = if self.next.migrated() {
+            "there is only forward: deploy a release that mends it".to_owned()
+        } else {
+            let from = self.next.from.as_ref().map_or_else(String::new, |from| format!(" {from} again, or"));
+            format!("deploy{from} a release that mends it, all at once")
+        };
+        self.enter(State::Failed, format!("{because}; {ways}"));
+    }
+
+    fn nobody_serves_the_new_one(&self) -> bool {
+        let serves = |id: &InstanceId| self.in_service(id) && self.took_the_new_one(id);
+        self.with(Progress::Done).is_empty() && !self.present().iter().any(serves)
     }
 }
