@@ -8,6 +8,7 @@ use crate::output::Out;
 use everup_host::settings::Settings;
 use std::future::Future;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What every command has at hand.
 #[derive(Debug)]
@@ -48,6 +49,9 @@ impl Context {
     }
 }
 
+/// What was begun on threads, and that nobody waits for any more, has so long to end.
+const LAST_WORK: Duration = Duration::from_secs(1);
+
 /// Runs `work` on a runtime of its own, on this thread.
 ///
 /// # Errors
@@ -55,5 +59,8 @@ impl Context {
 pub fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let refused = |error| Failure::new(Exit::Internal, "the command could not begin", error);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(refused)?;
-    tokio::task::LocalSet::new().block_on(&runtime, work)
+    let done = tokio::task::LocalSet::new().block_on(&runtime, work);
+    // A thread that waits for a disk that hangs would keep what was found out from being told.
+    runtime.shutdown_timeout(LAST_WORK);
+    done
 }

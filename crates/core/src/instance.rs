@@ -316,6 +316,9 @@ pub struct Exit {
     pub killed: Vec<String>,
 }
 
+/// The form of [`Announcement`] that this version writes; it reads no other.
+pub const ANNOUNCEMENT_FORM: u32 = 1;
+
 /// What an instance puts into the store at boot, before it reads head.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Announcement {

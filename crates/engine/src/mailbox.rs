@@ -2,7 +2,7 @@
 
 use everup_core::deployment::State;
 use everup_core::head::{Current, Request};
-use everup_core::ids::{DeploymentId, InstanceId, Term};
+use everup_core::ids::{DeploymentId, InstanceId, Term, WriteId};
 use everup_core::instance::View;
 use everup_core::order::{Ack, Order};
 use everup_core::record::{Say, Word};
@@ -68,6 +68,8 @@ pub enum Command {
         by: String,
         /// To which deployment; the one that runs if unset.
         deployment: Option<DeploymentId>,
+        /// Names the word: said twice, it is heard once.
+        id: Option<WriteId>,
         /// Where the answer goes.
         reply: oneshot::Sender<Result<Word, Refused>>,
     },

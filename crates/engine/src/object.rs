@@ -3,10 +3,10 @@
 //! After "lost", an error or silence the writer reads, and its own write id means success. Nobody acts on "it did
 //! not succeed": when the store stays silent the caller gets [`StoreError`], and knows only that it does not know.
 
-use everup_core::head::Head;
+use everup_core::head::{HEAD_FORM, Head};
 use everup_core::ids::WriteId;
-use everup_core::instance::Announcement;
-use everup_core::record::Record;
+use everup_core::instance::{ANNOUNCEMENT_FORM, Announcement};
+use everup_core::record::{RECORD_FORM, Record};
 use everup_core::seams::{Chance, Clock, Etag, Got, Seams, Store, StoreError, Wrote};
 use everup_core::time::Millis;
 use serde::Serialize;
@@ -14,13 +14,16 @@ use serde::de::DeserializeOwned;
 
 /// An object that marks each of its writes.
 pub(crate) trait Marked: Serialize + DeserializeOwned {
+    /// The form that this version writes, and reads.
+    const FORM: u32;
     fn mark(&self) -> &WriteId;
     fn set_mark(&mut self, id: WriteId);
 }
 
 macro_rules! marked {
-    ($($type:ty),*) => {$(
+    ($($type:ty = $form:expr),*) => {$(
         impl Marked for $type {
+            const FORM: u32 = $form;
             fn mark(&self) -> &WriteId {
                 &self.write
             }
@@ -31,7 +34,7 @@ macro_rules! marked {
     )*};
 }
 
-marked!(Head, Record, Announcement);
+marked!(Head = HEAD_FORM, Record = RECORD_FORM, Announcement = ANNOUNCEMENT_FORM);
 
 /// An object as it was read, with what is needed to replace it.
 #[derive(Debug, Clone)]
@@ -83,11 +86,25 @@ pub(crate) async fn reread<T: Marked>(
     }
 }
 
-fn parse<T: DeserializeOwned>(key: &str, body: &[u8]) -> Result<T, StoreError> {
-    serde_json::from_slice(body).map_err(|error| StoreError {
-        wanted: format!("read {key}"),
-        happened: format!("it is not what this version of everup writes: {error}"),
-    })
+/// What another version of everup wrote is not guessed at: what it knows more would be lost with the next write.
+fn parse<T: Marked>(key: &str, body: &[u8]) -> Result<T, StoreError> {
+    let refused = |happened| StoreError { wanted: format!("read {key}"), happened };
+    match serde_json::from_slice::<Form>(body) {
+        Ok(Form { form }) if form != T::FORM => {
+            let ours = T::FORM;
+            return Err(refused(format!(
+                "another version of everup wrote it (form {form}, this one knows {ours}): run that version"
+            )));
+        }
+        _ => {}
+    }
+    let strange = |error| refused(format!("it is not what this version of everup writes: {error}"));
+    serde_json::from_slice(body).map_err(strange)
+}
+
+#[derive(serde::Deserialize)]
+struct Form {
+    form: u32,
 }
 
 /// Creates `key` (`last` is none) or replaces what was read, and settles whether it happened.

@@ -119,6 +119,30 @@ fn a_child_that_was_not_noted_in_time_is_found_by_its_port() {
     assert_eq!(after.processes, before.processes);
 }
 
+/// A full disk, say: who dies is started again all the same, and nothing is called done that is not written down.
+#[test]
+fn a_keeper_that_cannot_save_goes_on() {
+    let world = World::new(1);
+    let _keeper = world.keep();
+    let before = world.until("an agent runs", |info| agents(info) == 1);
+    let path = world.settings.run().join("keeper.json");
+    let ledger = std::fs::read(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir_all(path.join("in the way")).unwrap();
+    kill(before.process(&Who::Agent(id("i1"))).unwrap());
+    let after =
+        world.until("another agent runs", |info| agents(info) == 1 && info.processes != before.processes);
+    assert_eq!(after.pid, before.pid, "by the same keeper");
+    let within = Duration::from_millis(300);
+    let asked = world.ask(|keeper| async move { Ok(tokio::time::timeout(within, keeper.resize(2)).await) });
+    assert!(asked.unwrap().is_err(), "it was not written down");
+    std::fs::remove_dir_all(&path).unwrap();
+    std::fs::write(&path, ledger).unwrap();
+    world.until("two agents run", |info| agents(info) == 2);
+    let written: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    assert_eq!(written["desired"], 2);
+}
+
 #[test]
 fn down_leaves_nothing_and_the_names_are_not_given_again() {
     let world = World::new(2);

@@ -131,6 +131,9 @@ fn outgoing(
     let mut request = Request::new(upload);
     let (mut uri, mut map) = (parts.uri, parts.headers);
     headers::strip_hop(&mut map);
+    if parts.version == Version::HTTP_2 {
+        headers::join_cookies(&mut map);
+    }
     headers::to_origin(&mut uri, &mut map);
     headers::set_forwarded(&mut map, &client.peer, &proxy.config);
     headers::frame(&mut map, length, has_body);
@@ -166,7 +169,7 @@ fn answer(
     let Sent { response, flight, connection, upload } = sent;
     let (mut parts, body) = response.into_parts();
     let announced = headers::announced_keep_alive(&parts.headers);
-    headers::strip_hop(&mut parts.headers);
+    headers::strip_answer(&mut parts.headers);
     match connection.way.behind {
         // It says that an answer is ours.
         Behind::App => drop(parts.headers.remove(&own::EVERUP_ERROR)),

@@ -3,23 +3,26 @@
 use crate::config::Config;
 use crate::peer::Peer;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
+    UPGRADE,
 };
 use http::{HeaderMap, Method, Uri, Version};
 use std::time::Duration;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
-/// The protocol that a request wants to change to, if it does.
+/// The protocol that a request wants to change to, if it does. HTTP/2 is none: its requests would reach the app unseen, with
+/// whatever they say of who asks. (A server may ignore the wish: RFC 9110, 7.8.)
 pub(crate) fn wanted_upgrade(version: Version, headers: &HeaderMap) -> Option<HeaderValue> {
     let wanted = headers.get(UPGRADE).filter(|_| version == Version::HTTP_11)?;
-    has_token(headers, &CONNECTION, "upgrade").then(|| wanted.clone())
+    let may = has_token(headers, &CONNECTION, "upgrade") && !has_token(headers, &UPGRADE, "h2c");
+    may.then(|| wanted.clone())
 }
 
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
@@ -31,12 +34,13 @@ fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item =
     values.flat_map(|v| v.split(',')).map(str::trim)
 }
 
-static HOP: [HeaderName; 6] = [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING, UPGRADE, TE];
+static HOP: [HeaderName; 7] =
+    [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING, UPGRADE, TE, HTTP2_SETTINGS];
 
 /// Takes off what is meant for this hop only. Most heads have next to nothing of it: to look at each name once costs
 /// less than to look each of ours up.
 pub(crate) fn strip_hop(headers: &mut HeaderMap) {
-    let mut there = [false; 6];
+    let mut there = [false; HOP.len()];
     for name in headers.keys() {
         HOP.iter().zip(&mut there).for_each(|(hop, there)| *there |= hop == name);
     }
@@ -51,6 +55,26 @@ pub(crate) fn strip_hop(headers: &mut HeaderMap) {
     }
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// Takes off an app's answer what is meant for this hop only. An encoding overrules a length that stands beside it
+/// (RFC 9112, 6.3).
+pub(crate) fn strip_answer(headers: &mut HeaderMap) {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
+    }
+    strip_hop(headers);
+}
+
+/// HTTP/2 may bring a cookie a field; HTTP/1.1 has one field for all (RFC 9113, 8.2.3).
+pub(crate) fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let cookies: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&cookies.join(b"; ".as_slice())) {
+        headers.insert(COOKIE, joined);
     }
 }
 
@@ -93,10 +117,9 @@ pub(crate) fn set_forwarded(headers: &mut HeaderMap, peer: &Peer, config: &Confi
         add(headers, X_FORWARDED_FOR, address);
         add(headers, FORWARDED, forwarded);
     } else {
-        if headers.keys().any(|name| name.as_str().starts_with("x-")) {
-            for name in [X_FORWARDED_HOST, X_FORWARDED_PROTO, X_FORWARDED_PORT, X_REAL_IP] {
-                headers.remove(name);
-            }
+        let claims = |name: &&HeaderName| name.as_str().starts_with("x-forwarded-") || **name == X_REAL_IP;
+        for claim in headers.keys().filter(claims).cloned().collect::<Vec<_>>() {
+            headers.remove(claim);
         }
         headers.insert(X_FORWARDED_FOR, address);
         headers.insert(FORWARDED, forwarded);
@@ -162,6 +185,40 @@ mod tests {
     }
 
     #[test]
+    fn nobody_gets_a_tunnel_of_http_2() {
+        let wants = |upgrade| {
+            let map = headers(&[
+                ("connection", "Upgrade, HTTP2-Settings"),
+                ("upgrade", upgrade),
+                ("http2-settings", "AAMAAABk"),
+            ]);
+            wanted_upgrade(Version::HTTP_11, &map)
+        };
+        assert_eq!([wants("h2c"), wants("websocket, H2C")], [None, None]);
+        assert_eq!(wants("websocket").unwrap(), "websocket");
+        let mut map = headers(&[("upgrade", "h2c"), ("http2-settings", "AAMAAABk")]);
+        strip_hop(&mut map);
+        assert!(map.is_empty(), "also where Connection does not name it: {map:?}");
+    }
+
+    #[test]
+    fn cookies_of_http_2_become_one_field() {
+        let mut map = headers(&[("cookie", "a=1"), ("accept", "*/*"), ("cookie", "b=2; c=3")]);
+        join_cookies(&mut map);
+        assert_eq!(map.get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=1; b=2; c=3"]);
+    }
+
+    #[test]
+    fn an_encoding_overrules_the_length_beside_it() {
+        let mut map = headers(&[("content-length", "1000"), ("transfer-encoding", "chunked")]);
+        strip_answer(&mut map);
+        assert!(map.is_empty());
+        let mut map = headers(&[("content-length", "1000")]);
+        strip_answer(&mut map);
+        assert_eq!(map["content-length"], "1000");
+    }
+
+    #[test]
     fn a_stranger_cannot_say_who_asks() {
         let claims = [
             ("host", "shop.example"),
@@ -169,6 +226,8 @@ mod tests {
             ("x-forwarded-proto", "https"),
             ("forwarded", "for=10.0.0.1"),
             ("x-real-ip", "10.0.0.1"),
+            ("x-forwarded-prefix", "//elsewhere.example"),
+            ("x-forwarded-ssl", "on"),
         ];
         let mut map = headers(&claims);
         set_forwarded(&mut map, &Peer::new("192.0.2.9".parse().unwrap()), &Config::default());

@@ -41,7 +41,7 @@ impl State {
 pub(crate) struct Disk {
     path: Arc<Path>,
     /// Locked while a write is under way, so that writes land in order.
-    stored: Mutex<Option<State>>,
+    stored: Arc<Mutex<Option<State>>>,
 }
 
 impl Disk {
@@ -56,22 +56,25 @@ impl Disk {
             Err(e) if e.kind() == io::ErrorKind::NotFound => State::new(Vec::new()),
             Err(e) => return Err(e),
         };
-        Ok((Self { path: path.into(), stored: Mutex::new(None) }, state))
+        Ok((Self { path: path.into(), stored: Arc::default() }, state))
     }
 
-    /// Stores `now()`, as it is when its turn has come, unless it is stored already. Synced when this is done.
+    /// Stores `now()`, as it is when its turn has come, unless it is stored already. Synced when this is done. A write that
+    /// was begun is finished, and no other begins before, also when nobody waits for it any more.
     pub(crate) async fn store(&self, now: impl FnOnce() -> State) -> io::Result<()> {
-        let mut stored = self.stored.lock().await;
+        let mut stored = Arc::clone(&self.stored).lock_owned().await;
         let state = now();
         if stored.as_ref() == Some(&state) {
             return Ok(());
         }
-        *stored = None;
-        let bytes = serde_json::to_vec(&state)?;
         let path = Arc::clone(&self.path);
-        tokio::task::spawn_blocking(move || replace(&path, &bytes)).await.map_err(io::Error::other)??;
-        *stored = Some(state);
-        Ok(())
+        let write = move || {
+            *stored = None;
+            replace(&path, &serde_json::to_vec(&state)?)?;
+            *stored = Some(state);
+            Ok(())
+        };
+        tokio::task::spawn_blocking(write).await.map_err(io::Error::other)?
     }
 }
 

@@ -181,7 +181,11 @@ async fn say(sim: &Sim, rng: &mut Rng, say: Say) {
     let Some(id) = somebody(&sim.world(), rng) else { return };
     sim.world().on(&id, What::Operator(format!("says {say:?}")));
     let (reply, answer) = oneshot::channel();
-    agent::command(sim, &id, Command::Say { say, by: "operator".to_owned(), deployment: None, reply });
+    agent::command(
+        sim,
+        &id,
+        Command::Say { say, by: "operator".to_owned(), deployment: None, id: None, reply },
+    );
     drop(select(answer, pin!(sim.sleep(20_000))).await);
 }
 

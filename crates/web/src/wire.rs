@@ -2,7 +2,7 @@
 
 use everup_core::deployment::State;
 use everup_core::head::Current;
-use everup_core::ids::{DeploymentId, Environment, InstanceId, MigrationId, Term, Version};
+use everup_core::ids::{DeploymentId, Environment, InstanceId, MigrationId, Term, Version, WriteId};
 use everup_core::policy::Policy;
 use everup_core::record::Say;
 use everup_core::release::{Digest, ReleaseRef};
@@ -43,6 +43,9 @@ pub struct Words {
     pub say: Say,
     /// Who says it.
     pub by: String,
+    /// Names it: sent twice, it is heard once. Unset: the request's nonce does.
+    #[serde(default)]
+    pub id: Option<WriteId>,
 }
 
 /// `POST /v1/peer/greet`.

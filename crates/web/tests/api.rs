@@ -99,7 +99,7 @@ async fn a_second_deployment_is_told_who_runs_the_first() {
 #[tokio::test]
 async fn words_reach_the_engine() {
     let agent = Agent::start("i1");
-    let words = Words { say: Say::Pause, by: "ann".into() };
+    let words = Words { say: Say::Pause, by: "ann".into(), id: None };
     let word = agent.client().say(None, &words).await.unwrap();
     assert_eq!((word.what, word.by.as_str()), (Say::Pause, "ann"));
     let id = DeploymentId::new("d9").unwrap();

@@ -197,7 +197,7 @@ async fn what_the_coordinator_has_to_say_or_do_is_handed_on() {
     assert_eq!(client.status(None).await.unwrap().instance, coordinator.id);
     assert_eq!(client.fleet().await.unwrap().desired, 5);
     assert_eq!(client.deploy(&deploy()).await.unwrap().deployment.as_str(), "d1");
-    let words = Words { say: Say::Abort, by: "ann".into() };
+    let words = Words { say: Say::Abort, by: "ann".into(), id: None };
     client.say(None, &words).await.unwrap();
     let told = coordinator.told.lock().unwrap();
     assert_eq!(told.deployed[0].idempotency.as_deref(), Some("once"));

@@ -5,7 +5,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::reach::{self, Reach};
 use clap::ValueEnum;
-use everup_core::ids::DeploymentId;
+use everup_core::ids::{DeploymentId, WriteId};
 use everup_core::record::Say;
 use everup_web::client::Client;
 use everup_web::wire::Words;
@@ -77,7 +77,8 @@ pub fn abort(args: &AbortArgs, context: &Context) -> Result<Exit, Failure> {
 
 fn say(say: Say, deployment: Option<&DeploymentId>, context: &Context) -> Result<Exit, Failure> {
     let reach = Reach::new(&context.settings()?)?;
-    let words = Words { say, by: reach::by() };
+    let words =
+        Words { say, by: reach::by(), id: super::deploy::key().and_then(|key| WriteId::new(key).ok()) };
     let wanted = format!("`{}` could not be said to the deployment", verb(say));
     let call = async |agent: &Client| agent.say(deployment, &words).await;
     let word = block_on(reach.ask(&wanted, call))?;

@@ -34,8 +34,9 @@ use everup_web::clock::system;
 use everup_web::keyring::Keyring;
 use everup_web::peers::{HttpPeers, Resolve};
 use everup_web::server::{self, Backend};
-use everup_web::signing::{Nonces, Receiver, Use};
+use everup_web::signing::{BadNonces, Nonces, Receiver, Use};
 use futures_channel::{mpsc, oneshot};
+use std::io::Error;
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
@@ -45,6 +46,9 @@ use tokio::task::spawn_local;
 
 /// Before something that another process is still being started for is tried again.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Before what this machine refuses (a file, a disk) is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Which instance, and what it is of.
 #[derive(Debug, Clone)]
@@ -65,8 +69,8 @@ pub async fn run(settings: Settings, seat: Seat, listener: TcpListener) -> Resul
     let places = Places::of(&settings);
     let folder = places.instance(&seat.id);
     let clock = TokioClock::start();
-    let _lock = Lock::take(&folder.join("agent.lock"), clock.wall()).map_err(|e| began(chain(&e)))?;
-    let keyring = Arc::new(Keyring::open(&places.keys()).map_err(|e| began(chain(&e)))?);
+    let _lock = begun("its lock", || Lock::take(&folder.join("agent.lock"), clock.wall())).await;
+    let keyring = Arc::new(begun("the keys", || Keyring::open(&places.keys())).await);
     let who = identity(&settings, &seat);
 
     let balancer = Client::new(places.balancer().control);
@@ -77,14 +81,16 @@ pub async fn run(settings: Settings, seat: Seat, listener: TcpListener) -> Resul
     let fleet = LocalFleet::new(slot(&settings, &seat), keeper, balancer.clone(), sight.clone());
     let probing = Probing::new(&settings).map_err(began)?;
 
-    let store = opened(&settings).await;
-    let stage = Releases::open(&places.releases(), settings.environment.clone(), store.clone());
+    let store =
+        begun("the store", || store::open(&settings).map_err(|failure| Error::other(failure.happened))).await;
+    let releases = || Releases::open(&places.releases(), settings.environment.clone(), store.clone());
+    let stage = begun("the releases", releases).await;
     let machine = Machine {
         peers: peers.clone(),
         fleet: fleet.clone(),
         gate: gate(&settings, &seat, &balancer),
         runtime: runtime::of(&settings, &seat.id, &seat.zone, seat.block),
-        stage: stage.map_err(|e| began(chain(&e)))?,
+        stage,
         journal: FileJournal::new(folder.join("journal.json")),
         meter: LocalMeter {
             me: seat.id.clone(),
@@ -110,7 +116,7 @@ pub async fn run(settings: Settings, seat: Seat, listener: TcpListener) -> Resul
         status: status.clone(),
         library: Arc::new(StoreLibrary::new(store, &settings, probing.clone())),
         peers,
-        nonces: nonces(&folder, &machine.clock)?,
+        nonces: begun("the nonces that were used", || nonces(&folder, &machine.clock)).await,
         keyring,
         policy: settings.deploy.clone(),
         clock: system(),
@@ -153,9 +159,9 @@ fn identity(settings: &Settings, seat: &Seat) -> Identity {
     }
 }
 
-fn nonces(folder: &Path, clock: &TokioClock) -> Result<Nonces, Failure> {
+fn nonces(folder: &Path, clock: &TokioClock) -> Result<Nonces, BadNonces> {
     let of = Use { boot: boot_id().to_owned(), started: clock.wall() };
-    Nonces::open(&folder.join("nonces"), &of).map_err(|error| began(chain(&error)))
+    Nonces::open(&folder.join("nonces"), &of)
 }
 
 /// Where an agent is, as the fleet says.
@@ -202,26 +208,23 @@ async fn ensure_slots(fleet: &LocalFleet, gate: &SlotGate, seat: &Seat) {
     }
 }
 
-/// Waits until the store can be opened: its disk may not be mounted. An agent that ended instead would be given up with its
-/// instance, although its app serves.
-async fn opened(settings: &Settings) -> store::Opened {
+/// Waits until `what` can be had: its disk may not be mounted, or be full, or a file's rights were changed. An agent that
+/// ended instead would be started again and again, and given up with its instance, although its app serves.
+async fn begun<T, E: std::error::Error>(what: &str, attempt: impl Fn() -> Result<T, E>) -> T {
     loop {
-        match store::open(settings) {
-            Ok(store) => return store,
-            Err(failure) => {
-                tracing::error!("this agent cannot begin: {}: {}", failure.wanted, failure.happened);
-            }
+        match attempt() {
+            Ok(had) => return had,
+            Err(error) => tracing::error!("this agent cannot begin without {what}: {}", chain(&error)),
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::time::sleep(AGAIN).await;
     }
 }
 
-/// Waits until the instance's memory can be read. An agent that ended instead would be started again and again, and
-/// its instance given up, although its app serves.
+/// The same for the instance's memory.
 async fn readable(journal: &FileJournal) {
     while let Err(problem) = journal.load().await {
         tracing::error!("this instance cannot be led: {problem}");
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::time::sleep(AGAIN).await;
     }
 }
 

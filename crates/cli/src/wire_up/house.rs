@@ -14,9 +14,14 @@ use std::ffi::OsString;
 use std::future::Future;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 /// The app has ended, so nobody waits for it: this is for answers on their way.
 const LAST_ANSWERS: Millis = Millis(1_000);
+
+/// A balancer that is being started again answers within seconds; it is asked so often, and after so long each time.
+const LEAVES: u32 = 25;
+const LEAVE_AGAIN: Duration = Duration::from_millis(200);
 
 /// The fleet of `settings`, by this program.
 #[derive(Debug, Clone)]
@@ -71,11 +76,18 @@ impl House for Ourselves {
 }
 
 impl Ourselves {
-    /// Takes an instance's slot out of the balancer: from here on nothing is sent to its app.
+    /// Takes an instance's slot out of the balancer: from here on nothing is sent to its app. A balancer that is being
+    /// started again is asked again: the slot would send to whoever gets the instance's ports next.
     async fn leave(&self, id: &InstanceId) {
-        let removed = Client::new(self.places.balancer().control).remove_slot(id).await;
-        if let Err(error) = removed {
-            tracing::warn!("the slot of {id} stays in the balancer: {error}");
+        let balancer = Client::new(self.places.balancer().control);
+        for attempt in 1..=LEAVES {
+            match balancer.remove_slot(id).await {
+                Ok(()) => return,
+                Err(error) if attempt == LEAVES => {
+                    tracing::warn!("the slot of {id} stays in the balancer: {error}");
+                }
+                Err(_) => tokio::time::sleep(LEAVE_AGAIN).await,
+            }
         }
     }
 

@@ -28,14 +28,20 @@ pub struct LocalMeter {
 }
 
 impl LocalMeter {
-    /// What the balancer counted, which every request passes; and what waited at the instances' own gates.
+    /// What the balancer counted, which every request passes; and what waited, or came late, at the instances' own gates.
+    /// To the balancer, who left while waiting there is just somebody who left.
     async fn gates(&self, window: Window) -> Source {
         let mut source = counted(&self.balancer, window).await;
         let Some(places) = &self.proxies else { return source };
         for id in self.sight.now().members.members.keys() {
-            let held = counted(&Client::new(places.proxy(id).control), window).await.held;
-            source.held.count += held.count;
-            source.held.longest_ms = source.held.longest_ms.max(held.longest_ms);
+            let own = counted(&Client::new(places.proxy(id).control), window).await;
+            source.held.count += own.held.count;
+            source.held.longest_ms = source.held.longest_ms.max(own.held.longest_ms);
+            source.requests.left_while_held += own.requests.left_while_held;
+            source.requests.failed += own.requests.left_while_held;
+            source.late += own.late;
+            // One that began within the window has not missed what was before it; one that does not answer has.
+            source.missing.extend(own.missing.into_iter().filter(|missing| *missing == window));
         }
         source
     }

@@ -2,8 +2,10 @@
 
 use crate::harness::{Program, Said, Setup, Shop, get, python, until};
 use everup_core::deployment::State;
+use everup_core::ids::WriteId;
+use everup_core::record::Say;
 use everup_web::client::Failure;
-use everup_web::wire::{Deploy, VersionLine};
+use everup_web::wire::{Deploy, VersionLine, Words};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::sync::Barrier;
@@ -159,6 +161,29 @@ fn pause_and_resume() {
     running.ended().succeeded();
     users.all_served();
     fleet.all_serve(4, "2");
+}
+
+/// The call whose answer was lost is made again, perhaps to another agent, and later than the next word.
+#[test]
+fn a_word_that_is_said_twice_is_heard_once() {
+    let fleet = Shop::serving(&Setup::default(), &Program::python(), &Program::python());
+    let running = fleet.begin(&["2"]);
+    running.done(1);
+    let words = Words { say: Say::Pause, by: "a test".into(), id: WriteId::new("once").ok() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut agents = fleet.seats().into_keys();
+    let mut say = || {
+        let agent = fleet.client(&agents.next().unwrap());
+        runtime.block_on(agent.say(None, &words)).unwrap()
+    };
+    let first = say();
+    running.until("a pause", |record| record.state == State::Paused || record.state.is_final());
+    fleet.everup(&["resume"]).done();
+    running.until("its end", |record| record.state == State::Rolling || record.state.is_final());
+    assert_eq!(say().id, first.id);
+    let ended = running.ended().succeeded_somehow();
+    let pauses = ended.record.phases.iter().filter(|phase| phase.state == State::Paused).count();
+    assert_eq!(pauses, 1);
 }
 
 #[test]

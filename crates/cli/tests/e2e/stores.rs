@@ -4,6 +4,7 @@
 use crate::faulty::{Fault, Proxy};
 use crate::harness::{Fleet, Program, Setup, Shop, until};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 /// A folder whose store is S3, behind a proxy that is slow or loses answers; `None` if there is no server and none is
 /// required.
@@ -81,6 +82,31 @@ fn the_folder_is_away_for_a_while() {
     assert_eq!(fleet.apps(), apps);
     fleet.deploy(&["2"]).succeeded_somehow();
     assert_eq!(fleet.record(&fleet.deployments()[1]).unwrap().from.unwrap().version.as_str(), "1");
+    users.all_served();
+}
+
+/// Something has opened the keys to others, and no agent that begins takes them: none is given up for that with its app.
+#[test]
+fn the_keys_cannot_be_used_for_a_while() {
+    let fleet =
+        Shop::serving(&Setup { instances: 2, ..Setup::default() }, &Program::python(), &Program::python());
+    let users = fleet.users();
+    let (keys, apps) = (fleet.state().join("keys.json"), fleet.apps());
+    let open_to = |mode| fs::set_permissions(&keys, fs::Permissions::from_mode(mode)).unwrap();
+    open_to(0o640);
+    let ids: Vec<_> = fleet.seats().into_keys().collect();
+    let killed = ids.iter().map(|id| fleet.agent(id)).collect::<Vec<_>>();
+    ids.iter().for_each(|id| fleet.kill_agent(id));
+    until("both agents to wait for the keys", || {
+        let waiting = fleet.logged("this agent cannot begin without the keys");
+        let are_new = ids.iter().zip(&killed).all(|(id, killed)| fleet.agent(id) != *killed);
+        (are_new && waiting.len() >= 2 * 3).then_some(())
+    });
+    users.more();
+    open_to(0o600);
+    fleet.all_serve(2, "1");
+    assert_eq!(fleet.apps(), apps);
+    fleet.deploy(&["2"]).succeeded_somehow();
     users.all_served();
 }
 

@@ -108,23 +108,36 @@ impl<S: Seams, B: Board> Agent<'_, S, B> {
         head
     }
 
-    /// Leaves an operator's word in head, where its coordinator finds it, whoever that is by then.
-    pub(super) async fn say(&self, say: Say, by: String, to: Option<DeploymentId>) -> Result<Word, Refused> {
+    /// Leaves an operator's word in head, where its coordinator finds it, whoever that is by then. One that was left before,
+    /// by a call whose answer was lost, is not left again: the same question may have been asked once more meanwhile.
+    pub(super) async fn say(
+        &self,
+        say: Say,
+        by: String,
+        to: Option<DeploymentId>,
+        id: Option<WriteId>,
+    ) -> Result<Word, Refused> {
         let key = head_key(&self.who.environment);
+        let id = id.unwrap_or_else(|| fresh_mark(self.seams.chance()));
         loop {
             let head = read::<Head>(self.seams, &key).await.map_err(away)?.ok_or(Refused::NothingRuns)?;
             let current = head.value.current.as_ref().ok_or(Refused::NothingRuns)?;
             if to.as_ref().is_some_and(|to| *to != current.id) {
                 return Err(Refused::Not(format!("deployment {} is the one that runs", current.id)));
             }
-            self.refuse_what_is_too_late(&current.id, say).await?;
+            let record = self.record_of(&current.id).await?;
             let word = Word {
-                id: self.word_id(),
+                id: id.clone(),
                 deployment: current.id.clone(),
                 what: say,
                 by: by.clone(),
                 at: self.seams.clock().wall(),
             };
+            let is_heard = record.as_ref().is_some_and(|record| record.heard.contains(&id));
+            if is_heard || head.value.words.iter().any(|word| word.id == id) {
+                return Ok(word);
+            }
+            refuse_what_is_too_late(&current.id, record.as_ref(), say)?;
             let holder = head.value.lease.as_ref().map(|lease| lease.holder.clone());
             let mut next = head.value.clone();
             if next.words.len() >= MOST_WORDS {
@@ -141,27 +154,26 @@ impl<S: Seams, B: Board> Agent<'_, S, B> {
         }
     }
 
-    fn word_id(&self) -> WriteId {
-        fresh_mark(self.seams.chance())
+    async fn record_of(&self, id: &DeploymentId) -> Result<Option<Record>, Refused> {
+        let found = read::<Record>(self.seams, &record_key(&self.who.environment, id)).await.map_err(away)?;
+        Ok(found.map(|record| record.value))
     }
+}
 
-    async fn refuse_what_is_too_late(&self, id: &DeploymentId, say: Say) -> Result<(), Refused> {
-        let record =
-            read::<Record>(self.seams, &record_key(&self.who.environment, id)).await.map_err(away)?;
-        let Some(state) = record.map(|record| record.value.state) else { return Ok(()) };
-        let fits = match say {
-            Say::Abort => state.may_abort(),
-            Say::Pause => state == State::Rolling,
-            Say::Resume => state == State::Paused,
-            Say::MigrationApplied | Say::MigrationNotApplied | Say::MigrationRunAgain => {
-                state == State::NeedsOperator
-            }
-        };
-        if fits {
-            Ok(())
-        } else {
-            Err(Refused::Not(format!("deployment {id} is {state}: {}", why_not(say, state))))
+fn refuse_what_is_too_late(id: &DeploymentId, record: Option<&Record>, say: Say) -> Result<(), Refused> {
+    let Some(state) = record.map(|record| record.state) else { return Ok(()) };
+    let fits = match say {
+        Say::Abort => state.may_abort(),
+        Say::Pause => state == State::Rolling,
+        Say::Resume => state == State::Paused,
+        Say::MigrationApplied | Say::MigrationNotApplied | Say::MigrationRunAgain => {
+            state == State::NeedsOperator
         }
+    };
+    if fits {
+        Ok(())
+    } else {
+        Err(Refused::Not(format!("deployment {id} is {state}: {}", why_not(say, state))))
     }
 }
 

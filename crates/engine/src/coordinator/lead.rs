@@ -283,8 +283,8 @@ impl<'a, S: Seams, B: Board> Agent<'a, S, B> {
             Some(Command::Resign) => return ControlFlow::Break(()),
             // Head is read by the next beat, which is due now.
             Some(Command::Poke) => leading.next_beat = self.seams.clock().mono(),
-            Some(Command::Say { say, by, deployment, reply }) => {
-                let said = self.say(say, by, deployment).await;
+            Some(Command::Say { say, by, deployment, id, reply }) => {
+                let said = self.say(say, by, deployment, id).await;
                 leading.next_beat = self.seams.clock().mono();
                 let _ = reply.send(said);
             }

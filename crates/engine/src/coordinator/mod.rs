@@ -141,8 +141,8 @@ impl<'a, S: Seams, B: Board> Agent<'a, S, B> {
             Command::Deploy { reply, .. } if idle.lease.has_resigned() => {
                 let _ = reply.send(Err(Refused::Ending));
             }
-            Command::Say { say, by, deployment, reply } => {
-                let _ = reply.send(self.say(say, by, deployment).await);
+            Command::Say { say, by, deployment, id, reply } => {
+                let _ = reply.send(self.say(say, by, deployment, id).await);
             }
             Command::Deploy { request, reply } => match self.begin(&request, || reply.is_canceled()).await {
                 Err(refused) => {

@@ -39,6 +39,8 @@ struct Known {
     seen: Seen,
     /// The last order that it was sent, and whether it was answered.
     order: Option<Order>,
+    /// How many sendings of it are on their way: a hold is renewed without waiting for the answer.
+    sending: u32,
     /// Failures in a row.
     failures: u32,
 }
@@ -135,7 +137,13 @@ impl<'a, S: Seams> Observer<'a, S> {
             let fresh = !self.known.contains_key(id);
             let known = self.known.entry(id.clone()).or_insert_with(Known::new);
             let moved = known.seen.member.as_ref().is_some_and(|old| old.address != member.address);
+            let is_back = !fresh && known.seen.member.is_none();
             known.seen.member = Some(member.clone());
+            // What failed while it was not listed was not tried again.
+            let unsent = known.order.clone().filter(|_| is_back && known.sending == 0);
+            if let Some(order) = unsent {
+                self.send(order, Millis::ZERO);
+            }
             if fresh || moved {
                 self.approach(id, Millis::ZERO);
             }
@@ -227,6 +235,9 @@ impl<'a, S: Seams> Observer<'a, S> {
         let now = self.now();
         let Some(known) = self.known.get_mut(&order.to) else { return };
         let latest = known.order.as_ref() == Some(&order);
+        known.sending = known.sending.saturating_sub(u32::from(latest));
+        // Where another one of it is on its way, that one is the next try.
+        let is_last = latest && known.sending == 0;
         match answer {
             Ok(ack) => {
                 if matches!(&ack.obeyed, Obeyed::Older(fence) if fence.term > order.fence.term) {
@@ -239,14 +250,14 @@ impl<'a, S: Seams> Observer<'a, S> {
                 }
                 // What could not be written down now (a full disk) can be in a moment; what cannot be done at all is
                 // answered by the next plan, and a newer order ends this.
-                if refused && latest && self.is_listed(&order.to) {
+                if refused && is_last && self.is_listed(&order.to) {
                     self.send(order, REFUSED);
                 }
             }
             Err(error) if latest => {
                 known.seen.trouble = Some(error.to_string());
                 let after = known.failed();
-                if self.is_listed(&order.to) {
+                if is_last && self.is_listed(&order.to) {
                     self.send(order, after);
                 }
             }
@@ -257,13 +268,18 @@ impl<'a, S: Seams> Observer<'a, S> {
     /// Sends an order, until it is answered or a newer one was sent.
     pub(crate) fn order(&mut self, order: Order) {
         if let Some(known) = self.known.get_mut(&order.to) {
-            known.order = Some(order.clone());
+            if known.order.as_ref() != Some(&order) {
+                (known.order, known.sending) = (Some(order.clone()), 0);
+            }
             self.send(order, Millis::ZERO);
         }
     }
 
-    fn send(&self, order: Order, after: Millis) {
+    fn send(&mut self, order: Order, after: Millis) {
         let seams = self.seams;
+        if let Some(known) = self.known.get_mut(&order.to) {
+            known.sending += 1;
+        }
         self.in_flight.push(Box::pin(async move {
             pause(seams, after).await;
             let answer = seams.peers().order(&order).await;
@@ -377,7 +393,7 @@ impl Known {
     const fn new() -> Self {
         let seen =
             Seen { member: None, view: None, heard: None, obeyed: None, greeted: false, trouble: None };
-        Self { seen, order: None, failures: 0 }
+        Self { seen, order: None, sending: 0, failures: 0 }
     }
 
     fn hear(&mut self, view: View, now: Mono) {

@@ -2,7 +2,7 @@
 
 use super::body::Body;
 use everup_core::ids::{Fence, StartId};
-use everup_core::instance::{Exit, Phase, Problem, Running, Slot};
+use everup_core::instance::{Exit, Memory, Phase, Problem, Running, Slot};
 use everup_core::order::{Order, Task};
 use everup_core::release::{Fetched, ReleaseRef};
 use everup_core::seams::{Chance, Clock, Runtime, Seams, Stage};
@@ -14,7 +14,12 @@ pub(super) async fn stage<S: Seams>(body: &Body<'_, S>, order: Order) {
     let Task::Stage { release, fallback } = &order.task else { return };
     let fallback = fallback.clone();
     let outcome = async {
-        let fetched = body.seams.stage().ensure(release).await?;
+        make_room(body, release, fallback.as_ref()).await;
+        let mut fetched = body.seams.stage().ensure(release).await?;
+        // What was here already was verified when it was made, which may be long ago.
+        if fetched.bytes == 0 && body.seams.stage().verify(release).await.is_err() {
+            fetched = body.seams.stage().ensure(release).await?;
+        }
         match &fallback {
             // What a rollback needs is fetched again where it can be, before anything is touched.
             Some(fallback) if body.seams.stage().verify(fallback).await.is_err() => {
@@ -31,7 +36,7 @@ pub(super) async fn stage<S: Seams>(body: &Body<'_, S>, order: Order) {
                 view.fetched = Some(fetched);
                 view.staged.insert(release);
             });
-            done(body, fence).await;
+            body.remember_beside(move |memory| is_done(memory, fence)).await;
         }
         Err(problem) => {
             let check = format!("stage: {}", problem.check);
@@ -40,13 +45,26 @@ pub(super) async fn stage<S: Seams>(body: &Body<'_, S>, order: Order) {
     }
 }
 
+/// Before anything is fetched, what nobody here needs any more goes: all but the release that comes, the one to go back to,
+/// and what ran here last and before that.
+async fn make_room<S: Seams>(body: &Body<'_, S>, release: &ReleaseRef, fallback: Option<&ReleaseRef>) {
+    let memory = body.memory();
+    let mut keep: Vec<ReleaseRef> = [Some(release.clone()), fallback.cloned(), memory.release, memory.before]
+        .into_iter()
+        .flatten()
+        .collect();
+    keep.extend(body.seams.runtime().adopt().await.apps.into_iter().map(|app| app.release));
+    body.seams.stage().prune(&keep).await;
+}
+
 /// Writes down that the order of `fence` is carried out.
 pub(super) async fn done<S: Seams>(body: &Body<'_, S>, fence: Fence) {
-    body.remember(move |memory| {
-        memory.done = memory.done.max(fence);
-        memory.problem = None;
-    })
-    .await;
+    body.remember(move |memory| is_done(memory, fence)).await;
+}
+
+fn is_done(memory: &mut Memory, fence: Fence) {
+    memory.done = memory.done.max(fence);
+    memory.problem = None;
 }
 
 /// Starts `release` where there is room, remembering first that it is what runs here.

@@ -1,15 +1,16 @@
 //! What an instance knows of itself while it lives: its memory, its view, and who is waiting to hear of a change.
 
 use crate::identity::Identity;
-use crate::mailbox::{Command, Commands};
+use crate::mailbox::{Call, Command, Commands};
 use everup_core::gate::{Counts, Passing};
 use everup_core::ids::{Fence, StartId, Term};
 use everup_core::instance::{Goal, Memory, Phase, Problem, Running, View};
-use everup_core::order::Limits;
+use everup_core::order::{Ack, Limits, Obeyed};
 use everup_core::release::ReleaseRef;
 use everup_core::seams::{Chance, Clock, Gate, Journal, Runtime, Seams};
 use everup_core::time::{Millis, Mono};
 use futures_channel::{mpsc, oneshot};
+use futures_util::{FutureExt, StreamExt, pin_mut, select_biased};
 use std::cell::{Cell, RefCell};
 
 /// A change of memory that the pursuit asks for. All changes go through one place, one after another, so that none
@@ -17,6 +18,8 @@ use std::cell::{Cell, RefCell};
 pub(super) struct Edit {
     change: Box<dyn FnOnce(&mut Memory)>,
     done: oneshot::Sender<()>,
+    /// Whether somebody beside the pursuit asks, which does not end with it.
+    stays: bool,
 }
 
 /// How often a save that failed (a full disk) is tried again.
@@ -192,30 +195,70 @@ impl<'a, S: Seams> Body<'a, S> {
 
     /// Asks for a change of memory and waits until it is saved. For the pursuit; it may be dropped meanwhile.
     pub(super) async fn remember(&self, change: impl FnOnce(&mut Memory) + 'static) {
+        self.ask_to_remember(change, false).await;
+    }
+
+    /// The same for what goes on beside the pursuit.
+    pub(super) async fn remember_beside(&self, change: impl FnOnce(&mut Memory) + 'static) {
+        self.ask_to_remember(change, true).await;
+    }
+
+    async fn ask_to_remember(&self, change: impl FnOnce(&mut Memory) + 'static, stays: bool) {
         let (done, saved) = oneshot::channel();
-        let edit = Edit { change: Box::new(change), done };
+        let edit = Edit { change: Box::new(change), done, stays };
         if self.edits.unbounded_send(edit).is_ok() {
-            // Canceled only together with this pursuit.
+            // Canceled only together with who asks.
             let _ = saved.await;
         }
     }
 
-    /// Carries out what the pursuit asked for. It is not done before it is saved, however long that takes.
-    pub(super) async fn carry_out(&self, edit: Edit) {
+    /// Carries out what the pursuit asked for. It is not done before it is saved, however long that takes; whoever calls
+    /// meanwhile is told why. Where the instance is to be ended, that call comes back.
+    pub(super) async fn carry_out(&self, edit: Edit, inbox: &mut mpsc::Receiver<Call>) -> Option<Call> {
         let mut next = self.memory();
         (edit.change)(&mut next);
         while let Err(problem) = self.seams.journal().save(&next).await {
-            self.see(|view| view.problem = Some(problem));
-            self.pause(RETRY_SAVE).await;
+            self.see(|view| view.problem = Some(problem.clone()));
+            let pause = self.pause(RETRY_SAVE).fuse();
+            pin_mut!(pause);
+            loop {
+                select_biased! {
+                    call = inbox.next() => match call {
+                        Some(end @ Call::Retire { .. }) => return Some(end),
+                        Some(call) => self.refuse(call, &problem),
+                        None => return None,
+                    },
+                    () = pause => break,
+                }
+            }
         }
         *self.memory.borrow_mut() = next;
         self.see(|_| {});
         let _ = edit.done.send(());
+        None
+    }
+
+    /// Answers a call that nothing can be done about while nothing can be written down.
+    fn refuse(&self, call: Call, problem: &Problem) {
+        match call {
+            Call::Watch { since, reply } => self.watch(since, reply),
+            Call::Greet { reply, .. } | Call::Order { reply, .. } => {
+                let _ = reply.send(Ack { obeyed: Obeyed::Not(problem.to_string()), view: self.told() });
+            }
+            Call::Retire { .. } => {}
+        }
     }
 
     /// Drops the changes that a dropped pursuit asked for: they speak of a goal that is over.
     pub(super) fn forget_edits(&self, edits: &mut mpsc::UnboundedReceiver<Edit>) {
-        while edits.try_recv().is_ok() {}
+        let mut kept = Vec::new();
+        while let Ok(edit) = edits.try_recv() {
+            kept.extend(Some(edit).filter(|edit| edit.stays));
+        }
+        for edit in kept {
+            // The receiver is ours.
+            let _ = self.edits.unbounded_send(edit);
+        }
     }
 
     /// Saves `next` at once. For calls, which are answered between the steps of the pursuit.

@@ -61,8 +61,10 @@ pub async fn run<S: Seams>(
                         after @ (After::BeginAgain | After::Retire { .. }) => break after,
                     },
                 },
-                edit = edits.next() => if let Some(edit) = edit {
-                    body.carry_out(edit).await;
+                edit = edits.next() => if let Some(edit) = edit
+                    && let Some(end) = body.carry_out(edit, &mut inbox).await
+                {
+                    break calls::take(&body, end).await;
                 },
                 () = staging => {}
                 () = paying => {}

@@ -8,7 +8,7 @@ use crate::bugs::{Bug, planted};
 use crate::object::{Swapped, read, swap};
 use everup_core::head::{Head, head_key};
 use everup_core::ids::{Fence, WriteId};
-use everup_core::instance::{Announcement, Goal, Phase};
+use everup_core::instance::{ANNOUNCEMENT_FORM, Announcement, Goal, Phase};
 use everup_core::plan::head_after;
 use everup_core::record::{Record, instance_key, record_key};
 use everup_core::release::ReleaseRef;
@@ -66,7 +66,7 @@ pub(super) async fn announce<S: Seams>(body: &Body<'_, S>) {
 async fn try_to_announce<S: Seams>(body: &Body<'_, S>, key: &str) -> Result<(), StoreError> {
     let found = read::<Announcement>(body.seams, key).await?;
     let announcement = Announcement {
-        form: 1,
+        form: ANNOUNCEMENT_FORM,
         write: WriteId::new("unwritten").expect("a plain word is a valid id"),
         id: body.who.id.clone(),
         zone: body.who.zone.clone(),

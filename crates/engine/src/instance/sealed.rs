@@ -4,6 +4,7 @@
 //! says what a newcomer runs, and that is what it becomes.
 
 use super::body::Body;
+use super::serve::shut;
 use crate::bugs::{Bug, planted};
 use crate::object::read;
 use everup_core::gate::Passing;
@@ -20,7 +21,13 @@ const ASK_AGAIN: Millis = Millis(1_000);
 
 /// Stops the app, runs the migration if it was granted, and waits.
 pub(super) async fn stay<S: Seams>(body: &Body<'_, S>, deployment: &DeploymentId) {
-    if body.seams.gate().seal(None).await.is_ok() {
+    if let Ok(Err(_)) = body.seams.gate().seal(None).await
+        && !planted(Bug::SealAfterLapse)
+    {
+        // It has forgotten its seal, and lets requests in to an app that is to be stopped.
+        shut(body, body.who.policy.drain, body.who.policy.quiet).await;
+    }
+    if let Ok(Ok(())) = body.seams.gate().seal(None).await {
         body.gate_is(Passing::Sealed);
     }
     stop_apps(body).await;

@@ -361,7 +361,7 @@ async fn answers<S: Seams>(body: &Body<'_, S>, apps: &[Running]) -> bool {
     false
 }
 
-async fn shut<S: Seams>(body: &Body<'_, S>, within: Millis, quiet: Millis) {
+pub(super) async fn shut<S: Seams>(body: &Body<'_, S>, within: Millis, quiet: Millis) {
     let drain = Drain { within, quiet, limits: body.who.policy.hold };
     body.gate_is(Passing::Draining);
     while let Err(error) = body.seams.gate().drain(&drain).await {

@@ -17,7 +17,7 @@ use crate::clock::KernelChance;
 use everup_core::seams::{Chance, Etag, Wrote};
 use everup_release::disk::sync_folder;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use tempfile::{Builder, NamedTempFile};
 
@@ -49,7 +49,7 @@ pub(super) fn current(path: &Path) -> io::Result<Option<Etag>> {
     for _ in 0..LOOKS {
         let names = match names(path) {
             Ok(names) => names,
-            Err(error) if error.kind() == io::ErrorKind::NotADirectory && path.is_file() => {
+            Err(error) if error.kind() == ErrorKind::NotADirectory && path.is_file() => {
                 return Err(io::Error::other(format!("{path:?} is a file, not an object of this store")));
             }
             Err(error) if is_missing(&error) => return Ok(None),
@@ -79,7 +79,10 @@ pub(super) fn create(root: &Path, path: &Path, bytes: &[u8]) -> io::Result<Wrote
     body.keep().map_err(|error| error.error)?;
     match folder.place(path) {
         // Another's is there: a folder takes the place of an empty one alone.
-        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => return Ok(Wrote::Lost),
+        // (EEXIST on XFS.)
+        Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => {
+            return Ok(Wrote::Lost);
+        }
         done => done?,
     }
     sync_folder(write::above(path))?;
@@ -115,7 +118,7 @@ pub(super) fn remove(root: &Path, path: &Path) -> io::Result<()> {
         // Renamed away as a whole first: half an object is never to be seen.
         Ok(names) if is_object(&names) => write::folder_beside(root).and_then(|away| away.take(path)),
         Ok(_) => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => fs::remove_file(path),
+        Err(error) if error.kind() == ErrorKind::NotADirectory => fs::remove_file(path),
         Err(error) => Err(error),
     };
     match removed {
@@ -142,6 +145,7 @@ fn body(path: &Path, etag: &Etag) -> PathBuf {
 /// kept.
 fn write_body(path: &Path, bytes: &[u8]) -> io::Result<(Etag, NamedTempFile)> {
     let (etag, mut body) = write::held(
+        path,
         || {
             let etag = format!("{:016x}{:016x}", KernelChance.next(), KernelChance.next());
             let body = Builder::new().prefix(&etag).rand_bytes(0).suffix(BODY).tempfile_in(path)?;

@@ -14,10 +14,20 @@ use tempfile::{Builder, NamedTempFile, TempDir};
 /// The folder of what is being written or removed.
 pub(super) const NEW: &str = ".new";
 
-/// Makes something and holds the lock of its `file`; makes another where somebody took it for a leftover before.
-pub(super) fn held<T>(make: impl Fn() -> io::Result<T>, file: impl Fn(&T) -> &File) -> io::Result<T> {
+/// Makes something `inside` a folder and holds the lock of its `file`; makes another where somebody took it for a leftover
+/// before.
+pub(super) fn held<T>(
+    inside: &Path,
+    make: impl Fn() -> io::Result<T>,
+    file: impl Fn(&T) -> &File,
+) -> io::Result<T> {
     loop {
-        let made = make()?;
+        let made = match make() {
+            // A folder is made first, and opened after that: somebody else may have been quicker. (What is not there at
+            // all is no folder of the store.)
+            Err(error) if error.kind() == io::ErrorKind::NotFound && inside.is_dir() => continue,
+            made => made?,
+        };
         match file(&made).try_lock() {
             Ok(()) if file(&made).metadata()?.nlink() > 0 => return Ok(made),
             Ok(()) | Err(TryLockError::WouldBlock) => {}
@@ -37,7 +47,8 @@ pub(super) fn file_beside(
     root: &Path,
     fill: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> io::Result<NamedTempFile> {
-    let mut new = held(|| NamedTempFile::new_in(root.join(NEW)), NamedTempFile::as_file)?;
+    let inside = root.join(NEW);
+    let mut new = held(&inside, || NamedTempFile::new_in(&inside), NamedTempFile::as_file)?;
     fill(new.as_file_mut())?;
     new.as_file().sync_all()?;
     Ok(new)
@@ -59,12 +70,13 @@ pub(super) struct FolderBeside {
 
 /// Makes an empty one.
 pub(super) fn folder_beside(root: &Path) -> io::Result<FolderBeside> {
+    let inside = root.join(NEW);
     let make = || {
-        let folder = Builder::new().permissions(Permissions::from_mode(0o700)).tempdir_in(root.join(NEW))?;
+        let folder = Builder::new().permissions(Permissions::from_mode(0o700)).tempdir_in(&inside)?;
         let lock = File::open(folder.path())?;
         Ok(FolderBeside { folder, lock })
     };
-    held(make, |made| &made.lock)
+    held(&inside, make, |made| &made.lock)
 }
 
 impl FolderBeside {

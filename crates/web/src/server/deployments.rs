@@ -8,7 +8,7 @@ use crate::wire::{Deploy, Fault, Started, Words};
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
 use everup_core::head::Request;
-use everup_core::ids::{DeploymentId, Version};
+use everup_core::ids::{DeploymentId, Version, WriteId};
 use everup_core::policy::Strategy;
 use everup_core::record::{Record, Word};
 use http::StatusCode;
@@ -67,16 +67,18 @@ pub(super) async fn say(
     State(backend): State<Shared>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
-    Body(words): Body<Words>,
+    Body(mut words): Body<Words>,
 ) -> Answer<Json<Word>> {
     let id = named(&id)?;
+    // Without one, a call that has to be repeated could be heard twice.
+    words.id = words.id.or_else(|| WriteId::new(caller.nonce.clone()).ok());
     let asked = backend.ask_coordinator(&caller, |coordinator| {
         let (id, words) = (id.clone(), words.clone());
         async move { coordinator.say(id.as_ref(), &words).await }
     });
     match asked.await? {
         Asked::Answered(word) => Ok(Json(word)),
-        Asked::Here => backend.say(words.say, words.by, id).await.map(Json),
+        Asked::Here => backend.say(words.say, words.by, id, words.id).await.map(Json),
     }
 }
 

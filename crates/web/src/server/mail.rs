@@ -3,7 +3,7 @@
 use super::Backend;
 use super::answer::No;
 use everup_core::head::Request;
-use everup_core::ids::{DeploymentId, InstanceId, Term};
+use everup_core::ids::{DeploymentId, InstanceId, Term, WriteId};
 use everup_core::instance::View;
 use everup_core::order::{Ack, Order};
 use everup_core::record::{Say, Word};
@@ -60,9 +60,10 @@ impl Backend {
         say: Say,
         by: String,
         deployment: Option<DeploymentId>,
+        id: Option<WriteId>,
     ) -> Result<Word, No> {
         let (reply, answer) = oneshot::channel();
-        let command = Command::Say { say, by, deployment, reply };
+        let command = Command::Say { say, by, deployment, id, reply };
         Ok(self.ask::<_, Result<_, Refused>>(&self.commands, command, answer, WRITTEN).await??)
     }
 

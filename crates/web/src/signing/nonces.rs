@@ -141,11 +141,20 @@ impl Inner {
             return Err(Denied::NoRoom("too many requests in a short time".into()));
         }
         if let Some((_, file)) = &mut self.file {
-            file.write_all(&mark).map_err(|error| Denied::NoRoom(error.to_string()))?;
+            append(file, &mark).map_err(|error| Denied::NoRoom(error.to_string()))?;
         }
         self.now.insert(mark);
         Ok(())
     }
+}
+
+/// Writes the whole mark, or nothing of it: a part would shift all that come after it.
+fn append(file: &mut File, mark: &[u8]) -> io::Result<()> {
+    let whole = file.metadata()?.len();
+    file.write_all(mark).inspect_err(|_| {
+        // Cutting off needs no room.
+        let _ = file.set_len(whole);
+    })
 }
 
 /// A file's first line.

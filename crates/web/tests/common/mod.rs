@@ -299,10 +299,9 @@ fn coordinator(told: Arc<Mutex<Told>>, refuse: Answers) -> mpsc::Sender<Command>
                     told.deployed.push(*request);
                     let _ = reply.send(answer);
                 }
-                Command::Say { say, by, deployment, reply } => {
+                Command::Say { say, by, deployment, id, reply } => {
                     let deployment = deployment.unwrap_or_else(|| DeploymentId::new("d1").unwrap());
-                    let word =
-                        Word { id: WriteId::new("w1").unwrap(), deployment, what: say, by, at: Wall(NOW) };
+                    let word = Word { id: id.unwrap(), deployment, what: say, by, at: Wall(NOW) };
                     told.said.push(word.clone());
                     let _ = reply.send(refuse().map_or(Ok(word), Err));
                 }

@@ -21,7 +21,7 @@ use super::wire::{Answer, Fleet};
 use crate::settings::{GateKind, Settings};
 use everup_core::ids::InstanceId;
 use everup_core::seams::Clock;
-use everup_core::time::{Mono, Wall};
+use everup_core::time::{Millis, Mono, Wall};
 use interrupts::Interrupts;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::BTreeSet;
@@ -34,6 +34,9 @@ use tokio::task::{AbortHandle, spawn_local};
 
 /// Events that wait for the loop.
 const EVENTS: usize = 64;
+
+/// Before a save that failed (a full disk) is tried again.
+const SAVE_AGAIN: Millis = Millis(1_000);
 
 /// The longest name of a Unix socket, in bytes, without the NUL at its end.
 const SOCKET_NAME: usize = 107;
@@ -150,11 +153,11 @@ impl<H: House + 'static, C: Clock> Keeping<H, C> {
     /// Keeps it until it is told to end it, and nothing is left.
     ///
     /// # Errors
-    /// When what it knows cannot be saved any more; everything goes on running without it.
+    /// When it cannot hear of signals, or its end cannot be written down.
     pub async fn run(mut self) -> Result<(), KeepError> {
         let mut interrupts = Interrupts::new()?;
         loop {
-            let (finished, wake) = self.act()?;
+            let (finished, wake) = self.act();
             if finished {
                 return self.leave();
             }
@@ -164,21 +167,26 @@ impl<H: House + 'static, C: Clock> Keeping<H, C> {
     }
 
     /// Does what the plan says until it says nothing new.
-    fn act(&mut self) -> Result<(bool, Option<Mono>), KeepError> {
+    fn act(&mut self) -> (bool, Option<Mono>) {
         loop {
             let now = self.clock.mono();
             let Plan { steps, wake } = plan(&self.ledger, &self.present, &self.wanted(), now);
-            if steps.is_empty() {
-                self.tell()?;
-                return Ok((false, wake));
-            }
+            let nothing_new = steps.is_empty();
             for step in steps {
                 if step == Step::Finish {
-                    return Ok((true, None));
+                    return (true, None);
                 }
                 self.carry_out(step, now);
             }
-            self.tell()?;
+            if let Err(error) = self.tell() {
+                // A keeper that ended for that would leave the dead dead. Nobody is told what is not written down.
+                tracing::error!("the fleet goes on, but its state cannot be saved: {error}");
+                let again = now + SAVE_AGAIN;
+                return (false, Some(wake.map_or(again, |wake| wake.min(again))));
+            }
+            if nothing_new {
+                return (false, wake);
+            }
         }
     }
 
@@ -221,16 +229,18 @@ impl<H: House + 'static, C: Clock> Keeping<H, C> {
         Fleet { form: FORM, members: self.ledger.members(self.wanted().desired) }
     }
 
-    /// Saves what changed, then shows it to those who wait.
+    /// Saves what changed, then shows it to those who wait. That something was done is not said before it is saved.
     fn tell(&mut self) -> Result<(), KeepError> {
-        if self.ledger != self.saved {
-            self.save()?;
-        }
-        for (reply, answer) in self.answers.drain(..) {
+        let saved = if self.ledger == self.saved { Ok(()) } else { self.save() };
+        for (reply, answer) in std::mem::take(&mut self.answers) {
+            if saved.is_err() && matches!(answer, Answer::Done) {
+                self.answers.push((reply, answer));
+                continue;
+            }
             // One who left does not want to know.
             let _ = reply.send(answer);
         }
-        Ok(())
+        saved
     }
 
     fn save(&mut self) -> Result<(), KeepError> {
