@@ -10,7 +10,7 @@ use everup_core::policy::Policy;
 use everup_core::time::Millis;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// Everything that a machine has to know of one application.
@@ -99,6 +99,9 @@ pub struct Listen {
     /// The most bytes that a request's body may have; nothing: as many as the app takes.
     #[serde(default)]
     pub body: Option<u64>,
+    /// Balancers before this one, whose word about who asks is believed.
+    #[serde(default)]
+    pub trusted: Vec<IpAddr>,
 }
 
 /// How many instances, and where.
@@ -239,7 +242,8 @@ impl Default for Health {
 
 impl Default for Listen {
     fn default() -> Self {
-        Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)), body: None }
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
+        Self { address, body: None, trusted: Vec::new() }
     }
 }
 

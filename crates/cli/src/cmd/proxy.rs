@@ -53,6 +53,7 @@ fn balancer(settings: &Settings) -> Config {
         check: check(&settings.health),
         limits: settings.hold(),
         body_bytes: settings.listen.body,
+        trusted: settings.listen.trusted.clone(),
         ..Config::default()
     }
 }

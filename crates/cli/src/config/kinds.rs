@@ -7,7 +7,7 @@ use everup_core::release::OnFailure;
 use everup_core::time::Millis;
 use everup_host::settings::GateKind;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use toml::de::DeValue;
 
@@ -58,6 +58,9 @@ pub const ON_FAILURE: Kind<OnFailure> = Kind {
     expected: "\"go-back\" or \"stop\"",
     read: |v| one_of(v, &[("go-back", OnFailure::GoBack), ("stop", OnFailure::Stop)]),
 };
+/// Addresses of machines.
+pub const ADDRESSES: Kind<Vec<IpAddr>> =
+    Kind { expected: "a list of IP addresses such as [\"10.0.0.7\"]", read: addresses };
 /// Environment variables.
 pub const VARIABLES: Kind<BTreeMap<String, String>> =
     Kind { expected: "a table of texts such as { KEY = \"value\" }", read: variables };
@@ -109,6 +112,10 @@ fn zones(value: &DeValue<'_>) -> Read<Vec<Zone>> {
         Some((_, zone)) => Err(Some(format!("names {zone} twice"))),
         None => Ok(zones),
     }
+}
+
+fn addresses(value: &DeValue<'_>) -> Read<Vec<IpAddr>> {
+    value.as_array().ok_or(None)?.iter().map(|address| from_str(address.get_ref())).collect()
 }
 
 fn variables(value: &DeValue<'_>) -> Read<BTreeMap<String, String>> {

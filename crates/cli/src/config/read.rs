@@ -2,7 +2,8 @@
 
 use super::complaint::Sheet;
 use super::kinds::{
-    ADDRESS, BYTES, ENVIRONMENT, FLAG, GATE, NUMBER, PATH, SIZE, SPAN, STRATEGY, TEXT, VARIABLES, ZONES,
+    ADDRESS, ADDRESSES, BYTES, ENVIRONMENT, FLAG, GATE, NUMBER, PATH, SIZE, SPAN, STRATEGY, TEXT, VARIABLES,
+    ZONES,
 };
 use super::section::Section;
 use everup_core::gate::HoldLimits;
@@ -22,6 +23,7 @@ pub(super) fn settings(table: &DeTable<'_>, length: usize, root: &Path, sheet: &
     let mut listen = file.section("listen");
     listen.set("address", &ADDRESS, &mut settings.listen.address);
     listen.set_some("body", &BYTES, &mut settings.listen.body);
+    listen.set("trusted", &ADDRESSES, &mut settings.listen.trusted);
     listen.end();
     fleet(file.section("fleet"), &mut settings.fleet);
     settings.deploy.stop = settings.app.stop;

@@ -5,7 +5,10 @@ use everup_core::deployment::State;
 use everup_core::instance::Phase;
 use everup_core::status::Line;
 use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
+use std::time::Duration;
 
 /// Writes down that it ran, and takes `seconds`.
 fn migration(seconds: u32) -> Program {
@@ -28,6 +31,25 @@ fn a_migration_of_three_seconds() {
     assert!(ended.document["held"]["count"].as_u64().unwrap() > 0, "{:#}", ended.document);
     assert!(tally.kinds["GET"].longest_ms >= 2_500, "nobody waited: {tally:?}");
     assert_eq!(ended.document["strategy"], "all-at-once");
+}
+
+/// Who does not wait any longer has been failed, wherever the request was held, and the receipt says so.
+#[test]
+fn who_leaves_while_held_is_on_the_receipt() {
+    let fleet = Shop::serving(&Setup { instances: 2, ..Setup::default() }, &Program::python(), &migration(3));
+    let users = fleet.users();
+    let running = fleet.begin(&["2"]);
+    running.reached(State::Migrating);
+    let mut impatient = TcpStream::connect(fleet.address).unwrap();
+    impatient.write_all(b"GET / HTTP/1.1\r\nhost: shop\r\n\r\n").unwrap();
+    impatient.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    let unanswered = impatient.read(&mut [0]).unwrap_err();
+    assert!(matches!(unanswered.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{unanswered}");
+    drop(impatient);
+    let ended = running.ended();
+    let requests = ended.record.receipt.as_ref().unwrap().requests;
+    assert_eq!((requests.left_while_held, requests.failed, ended.code), (1, 1, 10), "{:#}", ended.document);
+    users.all_served();
 }
 
 #[test]

@@ -7,6 +7,7 @@ use everup_cli::demo::database;
 use everup_core::deployment::State;
 use everup_core::ids::InstanceId;
 use everup_core::instance::Phase;
+use everup_core::receipt::Verdict;
 use everup_core::status::Line;
 use everup_host::proc::Identity;
 use rustix::process::Signal;
@@ -135,6 +136,10 @@ impl Life {
         let counted = database::counted(&self.fleet.path().join("database")).unwrap();
         assert!(!counted.is_empty());
         assert_eq!(tally.compare(&counted), Vec::<String>::new());
+        let records = self.fleet.deployments().into_iter().filter_map(|id| self.fleet.record(&id));
+        let receipts: Vec<_> = records.filter_map(|record| record.receipt).collect();
+        let is_told = receipts.iter().any(|receipt| receipt.verdict != Verdict::Kept);
+        assert!(is_told || tally.failed() == 0, "{:#?}, and every receipt says kept", tally.misses);
     }
 
     /// Has the fleet become as large as it is to be; done when whoever comes knows what to do.

@@ -6,7 +6,7 @@ use crate::wire::{Fault, Greeting, NOT_FOR_ME};
 use axum::Json;
 use axum::extract::State;
 use everup_core::instance::View;
-use everup_core::order::{Ack, Order};
+use everup_core::order::{Ack, Obeyed, Order};
 use http::StatusCode;
 use serde::Deserialize;
 
@@ -30,7 +30,12 @@ pub(super) async fn order(State(backend): State<Shared>, Body(order): Body<Order
         let message = format!("the order is for {}, and this is {}", order.to, backend.me.instance);
         return Err(No::new(StatusCode::MISDIRECTED_REQUEST, Fault::new(NOT_FOR_ME, message)));
     }
-    backend.order(order).await.map(Json)
+    let (holder, fence) = (order.holder.clone(), order.fence);
+    let ack = backend.order(order).await?;
+    if let Obeyed::Older(ours) = ack.obeyed {
+        tracing::warn!("an order of {holder} was refused: it is of {fence}, and {ours} is about");
+    }
+    Ok(Json(ack))
 }
 
 pub(super) async fn watch(State(backend): State<Shared>, Query(have): Query<Since>) -> Answer<Json<View>> {
