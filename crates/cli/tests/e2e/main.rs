@@ -29,4 +29,5 @@ mod scaling;
 mod signatures;
 mod steps;
 mod stores;
+mod story;
 mod terminal;
