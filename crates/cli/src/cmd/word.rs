@@ -76,7 +76,7 @@ pub fn abort(args: &AbortArgs, context: &Context) -> Result<Exit, Failure> {
 }
 
 fn say(say: Say, deployment: Option<&DeploymentId>, context: &Context) -> Result<Exit, Failure> {
-    let reach = Reach::new(&context.settings()?)?;
+    let reach = Reach::new(&context.settings()?, context.out)?;
     let words = Words { say, by: reach::by() };
     let wanted = format!("`{}` could not be said to the deployment", verb(say));
     let call = async |agent: &Client| agent.say(deployment, &words).await;

@@ -6,7 +6,7 @@ use super::stage::Stage;
 use crate::cmd::deploy::outcome;
 use crate::exit::Exit;
 use crate::failure::{Failure, chain};
-use crate::follow::{Ended, Follower};
+use crate::follow::{Ended, Follower, Interrupts};
 use crate::load::{Load, Plan};
 use crate::output::{Out, paint};
 use crate::progress::receipt;
@@ -59,7 +59,7 @@ impl<'s> Teller<'s> {
     /// # Errors
     /// When the fleet cannot be reached.
     pub fn new(stage: &'s Stage, out: Out) -> Result<Self, Failure> {
-        let reach = Reach::new(&stage.settings)?;
+        let reach = Reach::new(&stage.settings, out)?;
         Ok(Self { stage, reach, out, users: None, report: Report::default() })
     }
 
@@ -295,7 +295,7 @@ impl<'s> Teller<'s> {
     }
 
     async fn ended(&self, id: &DeploymentId) -> Result<Record, Failure> {
-        let record = timeout(PATIENCE, outcome(&self.reach, id, Out::QUIET)).await;
+        let record = timeout(PATIENCE, outcome(&self.reach, id, Interrupts::listen()?, Out::QUIET)).await;
         let late = |_| failed(format!("deployment {id} did not end within {} s", PATIENCE.as_secs()));
         record.map_err(late)??.ok_or_else(interrupted)
     }

@@ -22,6 +22,7 @@ mod interruptions;
 mod newcomers;
 mod operators;
 mod outage;
+mod patience;
 mod programs;
 mod refusals;
 mod rolling;

@@ -31,6 +31,18 @@ const LOOK: Duration = Duration::from_millis(10);
 /// Nothing in these tests takes longer; what does has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
+/// Whether this test may have a network or mounts of its own, or be another user: root may. Where it may not, it says so,
+/// and fails where every test is required.
+pub(crate) fn may_unshare() -> bool {
+    let may = rustix::process::geteuid().is_root();
+    let required = std::env::var_os("EVERUP_TEST_REQUIRE").is_some();
+    assert!(may || !required, "this test needs root");
+    if !may {
+        eprintln!("not run: it needs root");
+    }
+    may
+}
+
 /// Waits until `look` finds something.
 #[track_caller]
 pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
