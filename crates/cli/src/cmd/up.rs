@@ -196,6 +196,7 @@ fn document(settings: &Settings, ready: &Ready) -> serde_json::Value {
         "release": ready.release.as_ref().map(|release| &release.version),
         "deployment": ready.deployment,
         "instances": ready.instances,
+        "desired": ready.desired,
         "in_service": ready.in_service,
     })
 }

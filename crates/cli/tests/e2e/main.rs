@@ -19,6 +19,7 @@ mod deaths;
 mod impostors;
 mod input;
 mod interruptions;
+mod json;
 mod newcomers;
 mod operators;
 mod outage;

@@ -1,6 +1,6 @@
 //! Every wait says what it is for, of whom and until when, has an end, and can be left.
 
-use crate::harness::{Fleet, Program, Said, Setup, Shop, freeze, signal, until};
+use crate::harness::{Fleet, Program, Said, Setup, Shop, freeze, is_root, signal, until};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
@@ -184,17 +184,13 @@ fn the_receipt_is_waited_for_in_words() {
 /// A machine on which no instance finds a port: `up --detach` is over within its time, and says why.
 #[test]
 fn up_without_a_port_for_anybody_ends_and_says_why() {
-    let shop = Shop::new(&Setup { instances: 2, ..Setup::default() });
-    let up = shop.command(&["up", "--detach", "--json"]);
-    // In a network of its own, where the kernel takes all ports that instances could have.
-    let alone = "echo 20000 65535 > /proc/sys/net/ipv4/ip_local_port_range || exit 99; exec \"$0\" \"$@\"";
-    let mut command = Command::new("unshare");
-    command.args(["--net", "sh", "-c", alone]).arg(up.get_program()).args(up.get_args());
-    command.current_dir(shop.path()).stdin(Stdio::null());
-    command.envs(up.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    if !crate::harness::may_unshare() {
+    if !is_root() {
         return;
     }
+    let shop = Shop::new(&Setup { instances: 2, ..Setup::default() });
+    // In a network of its own, where the kernel takes all ports that instances could have.
+    let alone = "echo 20000 65535 > /proc/sys/net/ipv4/ip_local_port_range && exec \"$0\" \"$@\"";
+    let command = shop.within(&["unshare", "--net", "sh", "-c", alone], &["up", "--detach", "--json"]);
     let said = Shop::run(command).ended(1);
     let error = serde_json::from_str::<Value>(&said.out).unwrap()["error"].clone();
     assert_eq!(error["happened"], "only 0 of 2 instances are there after 30 s", "{error:#}");
