@@ -25,6 +25,7 @@ mod operators;
 mod outage;
 mod patience;
 mod programs;
+mod read_only;
 mod refusals;
 mod rolling;
 mod scaling;
