@@ -34,3 +34,4 @@ mod steps;
 mod stores;
 mod story;
 mod terminal;
+mod user;
