@@ -9,8 +9,15 @@ use std::time::{Duration, Instant};
 /// What is still read once the program has ended: a child that it left may keep the pipe open for ever.
 const REST: Duration = Duration::from_secs(1);
 
+/// Where a line came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pipe {
+    Out,
+    Err,
+}
+
 enum Event {
-    Line(String),
+    Line(Pipe, String),
     Ended(ExitStatus),
 }
 
@@ -21,6 +28,15 @@ pub(crate) fn stream(
     within: Duration,
     mut each: impl FnMut(&str),
 ) -> Result<ExitStatus, String> {
+    apart(command, within, |_, line| each(line))
+}
+
+/// The same, where it matters what is data and what is talk.
+pub(crate) fn apart(
+    command: &mut Command,
+    within: Duration,
+    mut each: impl FnMut(Pipe, &str),
+) -> Result<ExitStatus, String> {
     let name = command.get_program().to_string_lossy().into_owned();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().map_err(|error| format!("{name} could not be started: {error}"))?;
@@ -29,7 +45,7 @@ pub(crate) fn stream(
     let deadline = Instant::now() + within;
     loop {
         match events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(Event::Line(line)) => tell(&line, &mut each),
+            Ok(Event::Line(pipe, line)) => tell(pipe, &line, &mut each),
             Ok(Event::Ended(status)) => {
                 rest(&events, &mut each);
                 return Ok(status);
@@ -43,29 +59,29 @@ pub(crate) fn stream(
     }
 }
 
-fn tell(line: &str, each: &mut impl FnMut(&str)) {
+fn tell(pipe: Pipe, line: &str, each: &mut impl FnMut(Pipe, &str)) {
     println!("{line}");
-    each(line);
+    each(pipe, line);
 }
 
-fn rest(events: &Receiver<Event>, each: &mut impl FnMut(&str)) {
+fn rest(events: &Receiver<Event>, each: &mut impl FnMut(Pipe, &str)) {
     let deadline = Instant::now() + REST;
-    while let Ok(Event::Line(line)) = events.recv_timeout(deadline.saturating_duration_since(Instant::now()))
-    {
-        tell(&line, each);
+    let left = || deadline.saturating_duration_since(Instant::now());
+    while let Ok(Event::Line(pipe, line)) = events.recv_timeout(left()) {
+        tell(pipe, &line, each);
     }
 }
 
 /// A thread for each pipe and one that waits, all telling one channel.
 fn listen(mut child: Child) -> Receiver<Event> {
     let (sender, receiver) = mpsc::channel();
-    pass_on(child.stdout.take(), sender.clone());
-    pass_on(child.stderr.take(), sender.clone());
+    pass_on(Pipe::Out, child.stdout.take(), sender.clone());
+    pass_on(Pipe::Err, child.stderr.take(), sender.clone());
     thread::spawn(move || child.wait().map(|status| sender.send(Event::Ended(status))));
     receiver
 }
 
-fn pass_on(pipe: Option<impl Read + Send + 'static>, sender: Sender<Event>) {
+fn pass_on(which: Pipe, pipe: Option<impl Read + Send + 'static>, sender: Sender<Event>) {
     let Some(pipe) = pipe else { return };
     thread::spawn(move || {
         let mut lines = BufReader::new(pipe);
@@ -73,7 +89,7 @@ fn pass_on(pipe: Option<impl Read + Send + 'static>, sender: Sender<Event>) {
         while lines.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
             let text = String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned();
             line.clear();
-            if sender.send(Event::Line(text)).is_err() {
+            if sender.send(Event::Line(which, text)).is_err() {
                 return;
             }
         }

@@ -4,16 +4,17 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{self, Out};
 use crate::progress::screen::Screen;
-use crate::reach::{self, Reach, may_ask_another};
+use crate::reach::{self, MOMENT, Reach, may_ask_another};
 use everup_core::ids::{DeploymentId, InstanceId};
 use everup_core::status::Status;
 use everup_core::words;
 use everup_web::client::{Client, Failure as CallFailure};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 /// How following ended.
 #[derive(Debug)]
@@ -22,6 +23,26 @@ pub enum Ended {
     Reached(Box<Status>),
     /// The person left (Ctrl-C).
     Left,
+}
+
+/// Ctrl-C, from the moment on at which it is listened for: until then it ends the process.
+#[derive(Debug)]
+pub struct Interrupts(Signal);
+
+impl Interrupts {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// When the machine gives no signal handler.
+    pub fn listen() -> Result<Self, Failure> {
+        let refused = |error| Failure::new(Exit::Internal, "Ctrl-C could not be listened for", error);
+        signal(SignalKind::interrupt()).map(Self).map_err(refused)
+    }
+
+    /// The next one; one that came while nobody asked is not lost.
+    pub async fn next(&mut self) {
+        self.0.recv().await;
+    }
 }
 
 /// A fleet of which nobody answers is given up after this long.
@@ -34,8 +55,10 @@ const AGAIN: Duration = Duration::from_millis(500);
 const STALE: Duration = Duration::from_secs(2);
 /// A status that shows every instance is waited for so long.
 const WHOLE: Duration = Duration::from_secs(3);
-/// A wait that is over by then needs no word.
-const MOMENT: Duration = Duration::from_secs(1);
+/// An agent begins to tell within this, or not at all.
+const OPENING: Duration = Duration::from_secs(5);
+/// The present status is answered within this, or not at all.
+const PRESENT: Duration = Duration::from_secs(10);
 
 /// Follows a fleet.
 pub struct Follower<'r> {
@@ -44,7 +67,7 @@ pub struct Follower<'r> {
     /// The deployment that is followed, if it is one.
     deployment: Option<DeploymentId>,
     /// Ctrl-C, also while nobody looks.
-    interrupts: Signal,
+    interrupts: Interrupts,
     reader_left: Arc<Notify>,
     silent_since: Option<Instant>,
     /// Whether it was said that nobody answers.
@@ -67,9 +90,13 @@ impl<'r> Follower<'r> {
     /// # Errors
     /// When the machine gives no signal handler.
     pub fn new(reach: &'r Reach, out: Out) -> Result<Self, Failure> {
-        let refused = |error| Failure::new(Exit::Internal, WANTED, error);
-        let interrupts = signal(SignalKind::interrupt()).map_err(refused)?;
-        Ok(Self {
+        Ok(Self::heeding(reach, out, Interrupts::listen()?))
+    }
+
+    /// The same for a command that has listened for Ctrl-C before.
+    #[must_use]
+    pub fn heeding(reach: &'r Reach, out: Out, interrupts: Interrupts) -> Self {
+        Self {
             reach,
             screen: Screen::new(out),
             deployment: None,
@@ -77,7 +104,7 @@ impl<'r> Follower<'r> {
             reader_left: output::reader_left(),
             silent_since: None,
             told_silence: false,
-        })
+        }
     }
 
     /// Only what agents say that know of this deployment, whose end the caller tells.
@@ -126,7 +153,18 @@ impl<'r> Follower<'r> {
         agent: &Client,
         enough: &impl Fn(&Status) -> bool,
     ) -> Result<Left, CallFailure> {
-        let mut events = agent.events().await?;
+        let mut opening = pin!(agent.events());
+        let mut tell = Instant::now() + MOMENT;
+        let mut events = loop {
+            tokio::select! {
+                events = &mut opening => break events?,
+                () = sleep_until(tell) => {
+                    self.screen.say(&waits_for(agent, OPENING - MOMENT));
+                    tell += FOR_EVER;
+                }
+                () = self.interrupts.next() => return Ok(Left::Ended(Ended::Left)),
+            }
+        };
         let mut pace = tokio::time::interval(Screen::PACE);
         let (mut told, mut stale) = (false, Instant::now() + STALE);
         loop {
@@ -148,7 +186,7 @@ impl<'r> Follower<'r> {
                 },
                 () = sleep_until(stale), if self.deployment.is_some() => return Ok(Left::Stale),
                 _ = pace.tick() => self.screen.tick(),
-                _ = self.interrupts.recv() => return Ok(Left::Ended(Ended::Left)),
+                _ = self.interrupts.next() => return Ok(Left::Ended(Ended::Left)),
                 () = self.reader_left.notified() => return Ok(Left::Ended(Ended::Left)),
             }
         }
@@ -181,9 +219,13 @@ impl<'r> Follower<'r> {
             return Err(Failure::new(Exit::Unreachable, WANTED, happened)
                 .hint("`everup status` shows which agents answer; `everup up` starts the fleet"));
         }
-        let left = timeout_at(Instant::now() + AGAIN, self.interrupts.recv()).await;
+        let left = timeout_at(Instant::now() + AGAIN, self.interrupts.next()).await;
         Ok(left.is_ok().then_some(Ended::Left))
     }
+}
+
+fn waits_for(agent: &Client, at_most: Duration) -> String {
+    format!("waiting for the agent at {} to answer, for at most {} s", agent.address(), at_most.as_secs())
 }
 
 const WANTED: &str = "the fleet could not be followed";
@@ -196,7 +238,14 @@ const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3_600);
 /// # Errors
 /// When the agent does not answer.
 pub async fn whole(agent: &Client, say: impl Fn(&str)) -> Result<Status, CallFailure> {
-    let mut status = agent.status(None).await?;
+    let mut first = pin!(agent.status(None));
+    let mut status = match timeout(MOMENT, &mut first).await {
+        Ok(status) => status?,
+        Err(_) => {
+            say(&waits_for(agent, PRESENT - MOMENT));
+            first.await?
+        }
+    };
     let (moment, until) = (Instant::now() + MOMENT, Instant::now() + WHOLE);
     let mut deadline = moment;
     while status.instances.is_empty() || unheard(&status).next().is_some() {

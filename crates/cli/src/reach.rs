@@ -2,7 +2,9 @@
 
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::output::Out;
 use everup_core::ids::Environment;
+use everup_core::words;
 use everup_host::local::client::Keeper;
 use everup_host::settings::Settings;
 use everup_web::client::{Client, Failure as CallFailure, Http};
@@ -13,12 +15,28 @@ use futures_util::stream::FuturesUnordered;
 use http::StatusCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until};
 
-/// An agent that has not answered by then is not the only one that is asked any more.
+/// How long agents are waited for.
+#[derive(Clone, Copy)]
+struct Patience {
+    /// Whoever has not answered by then is not the only one that is asked any more.
+    next: Duration,
+    /// A call to one agent takes no longer.
+    each: Duration,
+}
+
 const SLOW: Duration = Duration::from_millis(500);
+/// Whether one answers at all.
+const AWAKE: Patience = Patience { next: SLOW, each: Duration::from_secs(5) };
+/// What changes nothing.
+const LOOK: Patience = Patience { next: SLOW, each: Duration::from_secs(30) };
+/// What changes something is asked of one after the other.
+const CHANGE: Patience = Patience { next: FOR_EVER, each: Duration::from_secs(30) };
 /// Longer than any call takes.
 const FOR_EVER: Duration = Duration::from_secs(24 * 3_600);
+/// A wait that is over by then needs no word.
+pub const MOMENT: Duration = Duration::from_secs(1);
 
 /// A fleet that can be asked.
 #[derive(Clone)]
@@ -26,14 +44,16 @@ pub struct Reach {
     http: Http,
     keeper: Keeper,
     environment: Environment,
+    /// Where it is said whom a command waits for.
+    out: Out,
 }
 
 impl Reach {
-    /// The fleet of these settings.
+    /// The fleet of these settings; `out` is told of an agent that takes longer than a moment.
     ///
     /// # Errors
     /// When it has no keys: it was never started here.
-    pub fn new(settings: &Settings) -> Result<Self, Failure> {
+    pub fn new(settings: &Settings, out: Out) -> Result<Self, Failure> {
         let path = settings.state.join("keys.json");
         if !path.exists() {
             let happened = "no fleet was ever started here (there are no keys)";
@@ -41,7 +61,8 @@ impl Reach {
         }
         let keyring = Keyring::open(&path).map_err(|e| unreachable(crate::failure::chain(&e)))?;
         let http = Http::new(Arc::new(keyring), clock::system());
-        Ok(Self { http, keeper: Keeper::at(&settings.run()), environment: settings.environment.clone() })
+        let (keeper, environment) = (Keeper::at(&settings.run()), settings.environment.clone());
+        Ok(Self { http, keeper, environment, out })
     }
 
     /// The keeper of this machine's fleet.
@@ -73,11 +94,11 @@ impl Reach {
     ) -> Result<T, Failure> {
         let agents = self.agents().await?;
         let awake = async |agent: &Client| agent.version().await.map(|_| agent.address().to_owned());
-        let first = self.ask_in_turn(&agents, wanted, awake, SLOW).await?;
+        let first = self.ask_in_turn(&agents, wanted, awake, AWAKE).await?;
         let (mut awake, others): (Vec<_>, Vec<_>) =
             agents.into_iter().partition(|agent| agent.address() == first);
         awake.extend(others);
-        self.ask_in_turn(&awake, wanted, call, FOR_EVER).await
+        self.ask_in_turn(&awake, wanted, call, CHANGE).await
     }
 
     /// As [`Self::ask`], for what changes nothing: one that is slow does not keep the next from being asked.
@@ -89,7 +110,7 @@ impl Reach {
         wanted: &str,
         call: impl AsyncFn(&Client) -> Result<T, CallFailure>,
     ) -> Result<T, Failure> {
-        self.ask_in_turn(&self.agents().await?, wanted, call, SLOW).await
+        self.ask_in_turn(&self.agents().await?, wanted, call, LOOK).await
     }
 
     async fn ask_in_turn<T>(
@@ -97,23 +118,32 @@ impl Reach {
         agents: &[Client],
         wanted: &str,
         call: impl AsyncFn(&Client) -> Result<T, CallFailure>,
-        patience: Duration,
+        patience: Patience,
     ) -> Result<T, Failure> {
+        let call = &call;
+        let ask = |agent| async move { (agent, call(agent).await) };
         let (mut next, mut asked) = (agents.iter(), FuturesUnordered::new());
+        let mut waits = Waits::new(self.out, patience);
         let mut last: Option<CallFailure> = None;
-        asked.extend(next.next().map(|agent| call(agent)));
         loop {
-            match timeout(patience, asked.next()).await {
-                Ok(None) => break,
-                Ok(Some(Ok(answer))) => return Ok(answer),
-                Ok(Some(Err(error))) if may_ask_another(&error) => {
+            if let Some(agent) = next.next() {
+                waits.asks(agent, next.len());
+                asked.push(ask(agent));
+            }
+            let answer = tokio::select! {
+                answer = asked.next() => answer,
+                () = waits.for_the_next() => continue,
+            };
+            match answer {
+                None => break,
+                Some((_, Ok(answer))) => return Ok(answer),
+                Some((agent, Err(error))) if may_ask_another(&error) => {
+                    waits.gives_up(agent);
                     // What an agent says is worth more than that another cannot be reached.
                     last = last.filter(|said| !was_not_sent(said) && was_not_sent(&error)).or(Some(error));
                 }
-                Ok(Some(Err(error))) => return Err(failure(wanted, &error)),
-                Err(_) => {}
+                Some((_, Err(error))) => return Err(failure(wanted, &error)),
             }
-            asked.extend(next.next().map(|agent| call(agent)));
         }
         match last {
             Some(error) => Err(failure(wanted, &error)),
@@ -127,6 +157,58 @@ impl Reach {
             Ok(_) => unreachable("the fleet has no instance").hint("`everup scale 2` starts some"),
             Err(_) => unreachable("the fleet is not running"),
         }
+    }
+}
+
+/// Whom a command waits for, and until when. It says so once a moment has passed, and again for whoever is asked then.
+struct Waits<'c> {
+    out: Out,
+    patience: Patience,
+    asked: Vec<&'c Client>,
+    next: Instant,
+    tell: Instant,
+    until: Instant,
+}
+
+impl<'c> Waits<'c> {
+    fn new(out: Out, patience: Patience) -> Self {
+        let now = Instant::now();
+        Self { out, patience, asked: Vec::new(), next: now, tell: now + MOMENT, until: now }
+    }
+
+    /// `agent` is asked now, and so many could be after it.
+    fn asks(&mut self, agent: &'c Client, more: usize) {
+        let (now, Patience { next, each }) = (Instant::now(), self.patience);
+        if self.asked.is_empty() {
+            self.tell = now + MOMENT;
+        }
+        self.asked.push(agent);
+        self.next = now + next;
+        self.until =
+            now + each + if next < each { next * u32::try_from(more).unwrap_or(0) } else { Duration::ZERO };
+    }
+
+    /// `agent` has failed.
+    fn gives_up(&mut self, agent: &Client) {
+        self.asked.retain(|asked| asked.address() != agent.address());
+    }
+
+    /// Until the next one is to be asked.
+    async fn for_the_next(&mut self) {
+        if self.tell < self.next {
+            sleep_until(self.tell).await;
+            self.says();
+        }
+        sleep_until(self.next).await;
+        self.next = Instant::now() + FOR_EVER;
+    }
+
+    fn says(&mut self) {
+        self.tell = Instant::now() + FOR_EVER;
+        let agents = if self.asked.len() == 1 { "agent" } else { "agents" };
+        let who = words::list(self.asked.iter().map(|agent| agent.address()), 5);
+        let left = self.until.saturating_duration_since(Instant::now()).as_secs();
+        self.out.say(format!("waiting for the {agents} at {who} to answer, for at most {left} s"));
     }
 }
 

@@ -6,7 +6,7 @@ use crate::demo::stage::Stage;
 use crate::demo::story::Teller;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output::paint;
+use crate::output::{failure_text, paint};
 use crate::wire_up::house::program;
 use crate::wire_up::ready;
 
@@ -18,49 +18,54 @@ pub struct Args {
     pub once: bool,
 }
 
-/// Runs the command: sets the stage, tells the story, says what it showed, clears up.
+/// Runs the command: sets the stage, tells the story, clears up, says what was shown, also of a story that broke off.
 ///
 /// # Errors
-/// When the stage cannot be set, or the story breaks off.
+/// When the stage cannot be set.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     context.out.say("a fleet of 4 instances is being started in a folder of its own; Ctrl-C ends it");
     let stage = Stage::set()?;
     stage.up()?;
     let played = block_on(play(&stage, args, context));
     let down = stage.down();
-    let exit = played?;
-    down.map(|()| exit)
+    let mut report = played?;
+    if let Err(failure) = down {
+        context.out.say(failure_text(&failure));
+        report.broke_off(failure);
+    }
+    if context.out.json {
+        context.out.document(&report);
+    }
+    Ok(report.exit())
 }
 
-async fn play(stage: &Stage, args: &Args, context: &Context) -> Result<Exit, Failure> {
+async fn play(stage: &Stage, args: &Args, context: &Context) -> Result<Report, Failure> {
     let mut teller = Teller::new(stage, context.out)?;
-    let told = teller.tell().await;
-    let exit = teller.report.exit();
-    if told.is_ok() {
-        ending(&teller.report, context);
-    }
-    told?;
-    if context.out.terminal && !args.once {
+    teller.tell().await;
+    let report = teller.report;
+    ending(&report, context);
+    if context.out.terminal && !args.once && report.error.is_none() {
         stay(stage, context).await;
     }
-    Ok(exit)
+    Ok(report)
 }
 
 fn ending(report: &Report, context: &Context) {
-    if context.out.json {
-        context.out.document(report);
-    }
     for promise in &report.broken {
         context.out.say(format!("{} {promise}", paint::bad("broken promise:")));
     }
-    if report.broken.is_empty() {
-        context.out.say(format!("\n{}", paint::good("every promise was kept")));
+    match &report.error {
+        Some(failure) => context.out.say(failure_text(failure)),
+        None if report.broken.is_empty() => {
+            context.out.say(format!("\n{}", paint::good("every promise was kept")));
+        }
+        None => {}
     }
 }
 
 /// Until Ctrl-C.
 async fn stay(stage: &Stage, context: &Context) {
-    let ready = ready::wait(&stage.settings).await;
+    let ready = ready::now(&stage.settings).await;
     let api = ready.api.map(|api| format!(", the API http://{api}")).unwrap_or_default();
     // Nobody has put it on the path yet.
     let everup = program();

@@ -4,11 +4,11 @@ use crate::changes::Changes;
 use crate::context::{Context, block_on};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::follow::{Ended, Follower};
+use crate::follow::{Ended, Follower, Interrupts};
 use crate::output::table::{quoted, wrap};
 use crate::output::{Out, paint};
 use crate::progress::{document, frame, receipt};
-use crate::reach::{self, Reach};
+use crate::reach::{self, MOMENT, Reach};
 use everup_core::deployment::State;
 use everup_core::ids::{DeploymentId, Version};
 use everup_core::policy::{Policy, Size, Strategy};
@@ -17,6 +17,7 @@ use everup_core::status::Status;
 use everup_release::catalog;
 use everup_web::client::Client;
 use everup_web::wire::{Deploy, Started, VersionLine};
+use std::pin::pin;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -70,7 +71,7 @@ fn strategy(text: &str) -> Result<Strategy, String> {
 /// When there is no such release, another deployment runs, or no agent answers.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let settings = context.settings()?;
-    let reach = Reach::new(&settings)?;
+    let reach = Reach::new(&settings, context.out)?;
     if let Some(changes) = Changes::since_up(&settings).told() {
         context.out.say(format!("{} {changes}", paint::busy("note:")));
     }
@@ -87,7 +88,8 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     })
 }
 
-/// Starts a deployment, and follows it if that is wanted.
+/// Starts a deployment, and follows it if that is wanted. Ctrl-C leaves it alone from here on: what is asked for may
+/// have begun, whether its answer is there or not.
 ///
 /// # Errors
 /// When it is refused, or no agent answers.
@@ -97,14 +99,34 @@ pub async fn begin(
     follow: Follow,
     context: &Context,
 ) -> Result<Exit, Failure> {
+    let mut interrupts = Interrupts::listen()?;
     let wanted = format!("release {} could not be deployed", request.version);
-    let started = reach.ask(&wanted, async |agent: &Client| agent.deploy(request).await).await?;
+    let started = tokio::select! {
+        biased;
+        started = reach.ask(&wanted, async |agent: &Client| agent.deploy(request).await) => started?,
+        () = interrupts.next() => return Ok(left_unanswered(&request.version, context)),
+    };
     told(&started, context);
     if follow.detach {
         context.out.say("`everup status --watch` follows it");
         return Ok(Exit::StillRunning);
     }
-    self::follow(reach, &started.deployment, context).await
+    self::follow(reach, &started, interrupts, context).await
+}
+
+/// Nobody has said yet which deployment it is, or that there is none.
+fn left_unanswered(version: &Version, context: &Context) -> Exit {
+    detached(None, version, context);
+    context.out.say(format!(
+        "no agent has answered yet: the deployment of release {version} may have begun; `everup status` says whether it has"
+    ));
+    Exit::StillRunning
+}
+
+fn detached(id: Option<&DeploymentId>, to: &Version, context: &Context) {
+    if context.out.json {
+        context.out.event(&serde_json::json!({ "event": "detached", "deployment": id, "to": to }));
+    }
 }
 
 fn told(started: &Started, context: &Context) {
@@ -171,14 +193,18 @@ async fn migrates(line: &VersionLine, reach: &Reach) -> Result<bool, Failure> {
     Ok(status.head.is_none_or(|head| !head.applied.contains_key(id)))
 }
 
-/// Follows deployment `id` to its end, or to where a person has to decide.
-///
-/// # Errors
-/// When nobody answers any more.
-pub async fn follow(reach: &Reach, id: &DeploymentId, context: &Context) -> Result<Exit, Failure> {
-    if let Some(record) = outcome(reach, id, context.out).await? {
+/// Follows a deployment to its end, or to where a person has to decide.
+async fn follow(
+    reach: &Reach,
+    started: &Started,
+    interrupts: Interrupts,
+    context: &Context,
+) -> Result<Exit, Failure> {
+    let id = &started.deployment;
+    if let Some(record) = outcome(reach, id, interrupts, context.out).await? {
         return Ok(end(&record, context));
     }
+    detached(Some(id), &started.to.version, context);
     context.out.say(format!("deployment {id} goes on; `everup status --watch` follows it"));
     Ok(Exit::StillRunning)
 }
@@ -187,11 +213,16 @@ pub async fn follow(reach: &Reach, id: &DeploymentId, context: &Context) -> Resu
 ///
 /// # Errors
 /// When nobody answers any more.
-pub async fn outcome(reach: &Reach, id: &DeploymentId, out: Out) -> Result<Option<Record>, Failure> {
-    let mut follower = Follower::new(reach, out)?.of(id);
+pub async fn outcome(
+    reach: &Reach,
+    id: &DeploymentId,
+    interrupts: Interrupts,
+    out: Out,
+) -> Result<Option<Record>, Failure> {
+    let mut follower = Follower::heeding(reach, out, interrupts).of(id);
     match follower.until(|status| over(status, id)).await? {
         Ended::Left => Ok(None),
-        Ended::Reached(status) => finished(reach, id, *status).await.map(Some),
+        Ended::Reached(status) => finished(reach, id, *status, out).await.map(Some),
     }
 }
 
@@ -209,15 +240,20 @@ fn over(status: &Status, id: &DeploymentId) -> bool {
 const RECEIPT: Duration = Duration::from_secs(30);
 
 /// The record with its receipt.
-async fn finished(reach: &Reach, id: &DeploymentId, status: Status) -> Result<Record, Failure> {
+async fn finished(reach: &Reach, id: &DeploymentId, status: Status, out: Out) -> Result<Record, Failure> {
     let complete = |record: &Record| record.receipt.is_some() || !record.state.is_final();
     if let Some(record) = status.record.filter(|record| record.id == *id && complete(record)) {
         return Ok(record);
     }
     let mut follower = Follower::new(reach, Out::QUIET)?.of(id);
     let written = |status: &Status| status.record.as_ref().is_some_and(|r| r.id != *id || complete(r));
-    // A receipt that does not come is said in the last lines.
-    let _ = timeout(RECEIPT, follower.until(written)).await;
+    let mut receipt = pin!(follower.until(written));
+    if timeout(MOMENT, &mut receipt).await.is_err() {
+        let left = RECEIPT - MOMENT;
+        out.say(format!("waiting for the receipt, for at most {} s", left.as_secs()));
+        // One that does not come is said in the last lines.
+        let _ = timeout(left, receipt).await;
+    }
     let wanted = "the end of the deployment could not be read";
     reach.look(wanted, async |agent: &Client| agent.deployment(Some(id)).await).await
 }

@@ -6,7 +6,7 @@ use crate::context::{Context, block_on};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::follow::whole;
-use crate::output::paint;
+use crate::output::{Out, paint};
 use crate::reach::Reach;
 use crate::store;
 use everup_core::status::{Line, Status};
@@ -16,6 +16,7 @@ use everup_host::settings::Settings;
 use everup_release::catalog;
 use everup_web::client::Client;
 use serde::Serialize;
+use std::cell::Cell;
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 
@@ -44,7 +45,7 @@ impl Finding {
 /// When the settings cannot be read.
 pub fn run(_args: &Args, context: &Context) -> Result<Exit, Failure> {
     let settings = context.settings()?;
-    let status = status(&settings);
+    let status = status(&settings, context);
     let mut findings = vec![
         Finding::new("command", command(&settings)),
         Finding::new("state folder", state(&settings)),
@@ -108,9 +109,16 @@ fn address(settings: &Settings) -> Result<String, String> {
     }
 }
 
-fn status(settings: &Settings) -> Result<Status, Failure> {
-    let reach = Reach::new(settings)?;
-    block_on(reach.look("the fleet could not be asked", async |agent: &Client| whole(agent, |_| {}).await))
+fn status(settings: &Settings, context: &Context) -> Result<Status, Failure> {
+    let reach = Reach::new(settings, Out::QUIET)?;
+    // More than one agent may be asked; one word about it is enough.
+    let told = Cell::new(false);
+    let tell = |words: &str| {
+        if !told.replace(true) {
+            context.out.say(words);
+        }
+    };
+    block_on(reach.look("the fleet could not be asked", async |agent: &Client| whole(agent, tell).await))
 }
 
 /// A fleet serves without its keeper, and nobody sees to it any more.

@@ -31,7 +31,7 @@ const WANTED: &str = "the fleet could not be rolled back";
 /// When there is no release to go back to, it is forbidden, another deployment runs, or no agent answers.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let settings = context.settings()?;
-    let reach = Reach::new(&settings)?;
+    let reach = Reach::new(&settings, context.out)?;
     block_on(async {
         // A store that does not answer leaves the refusal to the coordinator.
         if let Ok(store) = store::open(&settings)

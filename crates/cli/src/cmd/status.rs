@@ -4,7 +4,7 @@ use crate::context::{Context, block_on};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::follow::{Ended, Follower, whole};
-use crate::output::paint;
+use crate::output::{Out, paint};
 use crate::progress::{frame, receipt};
 use crate::reach::Reach;
 use everup_host::local::client::KeeperError;
@@ -29,7 +29,8 @@ pub(super) const KEEPER_GONE: &str =
 /// # Errors
 /// When no agent answers.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
-    let reach = Reach::new(&context.settings()?)?;
+    // Whom it waits for `whole` says, which knows more.
+    let reach = Reach::new(&context.settings()?, Out::QUIET)?;
     if args.watch {
         return block_on(async {
             say_who_keeps(&reach, context).await;

@@ -4,10 +4,11 @@ use crate::changes::Changes;
 use crate::context::{Context, block_on};
 use crate::exit::Exit;
 use crate::failure::{Failure, chain};
+use crate::output::paint;
 use crate::store;
 use crate::wire_up::house::{Ourselves, program};
 use crate::wire_up::places::Places;
-use crate::wire_up::ready::{self, Ready};
+use crate::wire_up::ready::{self, GATHERING, Ready};
 use everup_core::seams::Clock;
 use everup_core::words;
 use everup_host::clock::TokioClock;
@@ -111,6 +112,10 @@ async fn keep(settings: &Settings, background: bool, context: &Context) -> Resul
     let (said, out) = (settings.clone(), context.out);
     spawn_local(async move {
         let ready = ready::wait(&said).await;
+        if let Some(short) = ready.short().filter(|_| !background) {
+            let why = "why is said above, and the keeper goes on trying";
+            out.say(format!("{}: {}: {why}", paint::bad("trouble"), after(&short)));
+        }
         if background {
             out.data(READY);
         } else if out.json {
@@ -135,17 +140,41 @@ fn detach(settings: &Settings, context: &Context) -> Result<Exit, Failure> {
     command.args(context.config.iter().flat_map(|path| [OsStr::new("--config"), path.as_os_str()]));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::from(log));
     let mut child = command.spawn().map_err(failed)?;
+    context.out.say(format!(
+        "starting {} of {} in the background: its instances have {} s to be there, and {} to serve what was deployed",
+        settings.environment,
+        settings.application,
+        GATHERING.as_secs(),
+        settings.deploy.start
+    ));
     let lines = child.stdout.take().map(|out| BufReader::new(out).lines());
     let ready = lines.into_iter().flatten().map_while(Result::ok).any(|line| line == READY);
     if !ready {
         return Err(ended(child.wait().map_err(failed)?, &places));
     }
-    let ready = block_on(async { Ok(ready::wait(settings).await) })?;
+    let ready = block_on(async { Ok(ready::now(settings).await) })?;
+    if let Some(short) = ready.short() {
+        return Err(failed(after(&short))
+            .details(warned(&places))
+            .hint("the keeper goes on trying: `everup status` shows what is there, `everup down` ends it"));
+    }
     if context.out.json {
         context.out.document(&document(settings, &ready));
     }
     context.out.say(greeting(settings, &ready, "`everup down` ends the fleet"));
     Ok(Exit::Done)
+}
+
+/// Some instances are missing.
+fn after(short: &str) -> String {
+    format!("only {short} are there after {} s", GATHERING.as_secs())
+}
+
+/// The last that a keeper in the background has warned of.
+fn warned(places: &Places) -> String {
+    let words = std::fs::read_to_string(places.keeper_log()).unwrap_or_default();
+    let last = words.lines().rev().find_map(|line| line.split_once(" WARN "));
+    last.map_or_else(String::new, |(_, warning)| format!("the keeper said: {}", warning.trim()))
 }
 
 /// A keeper in the background that ended before the fleet was in service: its own last words, and its own exit code.
@@ -167,6 +196,7 @@ fn document(settings: &Settings, ready: &Ready) -> serde_json::Value {
         "release": ready.release.as_ref().map(|release| &release.version),
         "deployment": ready.deployment,
         "instances": ready.instances,
+        "desired": ready.desired,
         "in_service": ready.in_service,
     })
 }

@@ -22,7 +22,7 @@ pub struct Args {}
 /// When neither an agent nor the store answers.
 pub fn run(_args: &Args, context: &Context) -> Result<Exit, Failure> {
     let settings = context.settings()?;
-    let asked = Reach::new(&settings).and_then(|reach| {
+    let asked = Reach::new(&settings, context.out).and_then(|reach| {
         let call = async |agent: &Client| agent.versions().await;
         block_on(reach.look("the releases could not be listed", call))
     });

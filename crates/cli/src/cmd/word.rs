@@ -76,9 +76,9 @@ pub fn abort(args: &AbortArgs, context: &Context) -> Result<Exit, Failure> {
 }
 
 fn say(say: Say, deployment: Option<&DeploymentId>, context: &Context) -> Result<Exit, Failure> {
-    let reach = Reach::new(&context.settings()?)?;
-    let words =
-        Words { say, by: reach::by(), id: super::deploy::key().and_then(|key| WriteId::new(key).ok()) };
+    let reach = Reach::new(&context.settings()?, context.out)?;
+    let id = super::deploy::key().and_then(|key| WriteId::new(key).ok());
+    let words = Words { say, by: reach::by(), id };
     let wanted = format!("`{}` could not be said to the deployment", verb(say));
     let call = async |agent: &Client| agent.say(deployment, &words).await;
     let word = block_on(reach.ask(&wanted, call))?;

@@ -2,13 +2,16 @@
 //! promises were not kept.
 
 use crate::exit::Exit;
-use crate::load::Tally;
+use crate::failure::Failure;
+use crate::load::{Plan, Tally};
+use crate::output::FailureFields;
 use crate::progress::document;
 use everup_core::deployment::State;
 use everup_core::ids::InstanceId;
 use everup_core::receipt::Verdict;
 use everup_core::record::Record;
-use serde::Serialize;
+use everup_core::words;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 /// What the demo showed.
@@ -24,6 +27,13 @@ pub struct Report {
     pub users: Option<Tally>,
     /// The promises that were not kept.
     pub broken: Vec<String>,
+    /// Why the story broke off, if it did.
+    #[serde(serialize_with = "why")]
+    pub error: Option<Failure>,
+}
+
+fn why<S: Serializer>(error: &Option<Failure>, to: S) -> Result<S::Ok, S::Error> {
+    error.as_ref().map(FailureFields::of).serialize(to)
 }
 
 /// An instance that was killed.
@@ -67,9 +77,137 @@ impl Report {
         self.broken.push(promise);
     }
 
+    /// The story ended before its end; what was shown until then stands.
+    pub fn broke_off(&mut self, failure: Failure) {
+        self.error.get_or_insert(failure);
+    }
+
+    /// What the users counted, whose last request has ended. Failed ones are told where they are due: those of a
+    /// deployment with it, those that were inside an instance that was killed with that.
+    pub fn users(&mut self, tally: Tally, plan: &Plan, told: u64) {
+        self.broken.extend(tally.empty(plan));
+        let rest = tally.failed().saturating_sub(told);
+        if rest > 0 {
+            self.broken(format!("{} failed while nothing was done", words::count(rest as usize, "request")));
+        }
+        self.users = Some(tally);
+    }
+
     /// What the process says.
     #[must_use]
     pub fn exit(&self) -> Exit {
-        if self.broken.is_empty() { Exit::Done } else { Exit::PromiseBroken }
+        match &self.error {
+            Some(failure) => failure.exit,
+            None if self.broken.is_empty() => Exit::Done,
+            None => Exit::PromiseBroken,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::Load;
+    use everup_core::head::Request;
+    use everup_core::ids::{DeploymentId, Environment, Term, Version, WriteId};
+    use everup_core::policy::Policy;
+    use everup_core::receipt::{Held, Percentile, Receipt, Requests, Sources};
+    use everup_core::release::{Digest, ReleaseRef};
+    use everup_core::time::Wall;
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::time::{Duration, Instant};
+
+    fn record(state: State, verdict: Option<Verdict>) -> Record {
+        let manifest = Digest::new("0".repeat(64)).unwrap();
+        let request = Request {
+            to: ReleaseRef { version: Version::new("2").unwrap(), manifest },
+            policy: Policy::default(),
+            by: "ann".into(),
+            at: Wall(0),
+            from: None,
+            idempotency: None,
+            migration: None,
+        };
+        let (environment, id) = (Environment::new("demo").unwrap(), DeploymentId::new("d-7").unwrap());
+        let mut record = Record::first(&environment, &id, Term(1), &request, WriteId::new("w").unwrap());
+        record.state = state;
+        record.receipt = verdict.map(|verdict| Receipt {
+            verdict,
+            requests: Requests::default(),
+            held: Held::default(),
+            longest_gap_ms: 0,
+            p99_ms: Percentile::default(),
+            lowest_in_service: None,
+            duration_ms: 0,
+            phases: Vec::new(),
+            bytes: None,
+            sources: Sources::default(),
+        });
+        record
+    }
+
+    fn after(state: State, verdict: Option<Verdict>) -> Report {
+        let mut report = Report::default();
+        report.deployment(&record(state, verdict), State::Succeeded);
+        report
+    }
+
+    #[test]
+    fn kept_promises_end_with_0() {
+        assert_eq!(after(State::Succeeded, Some(Verdict::Kept)).exit(), Exit::Done);
+    }
+
+    #[test]
+    fn any_broken_promise_ends_with_another_code() {
+        for (state, verdict) in [
+            (State::RolledBack, Some(Verdict::Kept)),
+            (State::Failed, Some(Verdict::Kept)),
+            (State::NeedsOperator, None),
+            (State::Succeeded, Some(Verdict::Broken)),
+            (State::Succeeded, Some(Verdict::NotMeasured)),
+            (State::Succeeded, None),
+        ] {
+            assert_eq!(after(state, verdict).exit(), Exit::PromiseBroken, "{state} {verdict:?}");
+        }
+    }
+
+    #[test]
+    fn a_story_that_breaks_off_is_not_done_and_says_what_it_showed() {
+        for exit in [Exit::StillRunning, Exit::Internal, Exit::Unreachable] {
+            let mut report = after(State::Succeeded, Some(Verdict::Kept));
+            report.broke_off(Failure::new(exit, "the demo could not go on", "nobody took over"));
+            report.broke_off(Failure::new(Exit::Busy, "the fleet could not be ended", "said later"));
+            assert_eq!(report.exit(), exit);
+            let document = serde_json::to_value(&report).unwrap();
+            assert_eq!(document["error"]["happened"], "nobody took over");
+            assert_eq!(document["error"]["exit"], exit.code());
+            assert_eq!(document["deployments"][0]["id"], "d-7");
+        }
+    }
+
+    /// Requests that fail between two deployments are nobody's receipt's, and broken promises all the same.
+    #[test]
+    fn users_whose_requests_failed_end_it_with_another_code() {
+        let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+        let plan = Plan::gets(nobody, 100);
+        let load = Load::start(plan.clone()).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while load.figures().1 < 3 && Instant::now() < deadline {
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+        let tally = load.end();
+        let failed = tally.failed();
+        assert!(failed >= 3, "{tally:?}");
+        let broken = |told: u64| {
+            let mut report = Report::default();
+            report.users(tally.clone(), &Plan { gets: 0, ..plan.clone() }, told);
+            report
+        };
+        assert_eq!(broken(failed).exit(), Exit::Done);
+        assert_eq!(broken(failed - 1).broken, ["1 request failed while nothing was done"]);
+        assert_eq!(broken(failed - 1).exit(), Exit::PromiseBroken);
+        let mut nobody_served = Report::default();
+        nobody_served.users(tally.clone(), &plan, failed);
+        assert_eq!(nobody_served.exit(), Exit::PromiseBroken);
     }
 }

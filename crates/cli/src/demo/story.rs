@@ -6,7 +6,7 @@ use super::stage::Stage;
 use crate::cmd::deploy::outcome;
 use crate::exit::Exit;
 use crate::failure::{Failure, chain};
-use crate::follow::{Ended, Follower};
+use crate::follow::{Ended, Follower, Interrupts};
 use crate::load::{Load, Plan};
 use crate::output::{Out, paint};
 use crate::progress::receipt;
@@ -32,14 +32,25 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const AGAIN: Duration = Duration::from_millis(200);
 /// Users are at work so long before the first deployment, so that there is a "before".
 const BEFORE: Duration = Duration::from_secs(3);
+/// They stay so long after the last one: what is late is counted, too.
+const AFTER: Duration = Duration::from_secs(2);
 
 /// Who tells it.
 pub struct Teller<'s> {
     stage: &'s Stage,
     reach: Reach,
     out: Out,
+    users: Option<Users>,
     /// What was shown so far.
     pub report: Report,
+}
+
+/// Users, from when there is something to use to the end of the story, however that comes.
+struct Users {
+    load: Load,
+    plan: Plan,
+    /// Of those that failed, the ones of which was told.
+    told: u64,
 }
 
 impl<'s> Teller<'s> {
@@ -48,27 +59,33 @@ impl<'s> Teller<'s> {
     /// # Errors
     /// When the fleet cannot be reached.
     pub fn new(stage: &'s Stage, out: Out) -> Result<Self, Failure> {
-        Ok(Self { stage, reach: Reach::new(&stage.settings)?, out, report: Report::default() })
+        let reach = Reach::new(&stage.settings, out)?;
+        Ok(Self { stage, reach, out, users: None, report: Report::default() })
     }
 
-    /// All of it, from the first deployment to the last.
-    ///
-    /// # Errors
-    /// When something does not happen within its time; what was shown until then is in the report.
-    pub async fn tell(&mut self) -> Result<(), Failure> {
+    /// All of it, from the first deployment to the last, unless Ctrl-C comes before. What was shown until its end,
+    /// whichever that was, is in the report.
+    pub async fn tell(&mut self) {
+        let told = tokio::select! {
+            told = self.chapters() => told,
+            left = tokio::signal::ctrl_c() => Err(left.map_or_else(failed, |()| interrupted())),
+        };
+        if let Err(failure) = told {
+            self.report.broke_off(failure);
+        }
+        self.count();
+    }
+
+    async fn chapters(&mut self) -> Result<(), Failure> {
         self.first().await?;
-        let users = self.users().await?;
-        let told = self.chapters(&users).await;
-        self.count(users);
-        told
-    }
-
-    async fn chapters(&mut self, users: &Load) -> Result<(), Failure> {
-        self.rolling(users).await?;
-        self.all_at_once(users).await?;
-        self.instance_killed(users).await?;
-        self.coordinator_killed(users).await?;
-        self.broken_release(users).await
+        self.users_come().await?;
+        self.rolling().await?;
+        self.all_at_once().await?;
+        self.instance_killed().await?;
+        self.coordinator_killed().await?;
+        self.broken_release().await?;
+        tokio::time::sleep(AFTER).await;
+        Ok(())
     }
 
     async fn first(&mut self) -> Result<(), Failure> {
@@ -86,12 +103,13 @@ impl<'s> Teller<'s> {
         Ok(())
     }
 
-    async fn users(&mut self) -> Result<Load, Failure> {
+    async fn users_come(&mut self) -> Result<(), Failure> {
         let plan = Plan::mixed(self.stage.settings.listen.address);
         let load = Load::start(plan.clone()).map_err(failed)?;
+        let users = self.users.insert(Users { load, plan: plan.clone(), told: 0 });
         tokio::time::sleep(BEFORE).await;
-        if let Some(nothing) = load.tally().empty(&plan) {
-            let tally = load.end();
+        let tally = users.load.tally();
+        if let Some(nothing) = tally.empty(&plan) {
             return Err(failed(nothing).details(format!("{:?}", tally.misses)));
         }
         self.say(format!(
@@ -100,19 +118,34 @@ impl<'s> Teller<'s> {
             plan.posts,
             plan.streams
         ));
-        Ok(load)
+        Ok(())
     }
 
-    async fn rolling(&mut self, users: &Load) -> Result<(), Failure> {
+    /// How many of the users' requests ended so far, and how many of them failed.
+    fn figures(&self) -> (u64, u64) {
+        self.users.as_ref().map_or((0, 0), |users| users.load.figures())
+    }
+
+    /// The same since `before`; of those that failed it is told.
+    fn since(&mut self, before: (u64, u64)) -> (u64, u64) {
+        let (total, failed) = self.figures();
+        let (total, failed) = (total - before.0, failed - before.1);
+        if let Some(users) = &mut self.users {
+            users.told += failed;
+        }
+        (total, failed)
+    }
+
+    async fn rolling(&mut self) -> Result<(), Failure> {
         self.title("release 2, one instance after the other");
-        self.deploy("2", Strategy::Rolling, State::Succeeded, users).await
+        self.deploy("2", Strategy::Rolling, State::Succeeded).await
     }
 
-    async fn all_at_once(&mut self, users: &Load) -> Result<(), Failure> {
+    async fn all_at_once(&mut self) -> Result<(), Failure> {
         self.title(
             "release 3, all at once: it migrates the database, and release 2 could not run on it any more",
         );
-        self.deploy("3", Strategy::AllAtOnce, State::Succeeded, users).await?;
+        self.deploy("3", Strategy::AllAtOnce, State::Succeeded).await?;
         match database::schema(&self.stage.database()) {
             Ok(2) => {}
             Ok(schema) => self.report.broken(format!("the database has schema {schema} after the migration")),
@@ -121,24 +154,22 @@ impl<'s> Teller<'s> {
         Ok(())
     }
 
-    async fn instance_killed(&mut self, users: &Load) -> Result<(), Failure> {
+    async fn instance_killed(&mut self) -> Result<(), Failure> {
         self.title("an instance is killed: its agent, its app, all of it");
         let status = self.until(|status| serving(status) == 4).await?;
         let coordinator = status.coordinator.as_ref();
         let victim = status.instances.iter().map(|line| &line.id).find(|id| Some(*id) != coordinator);
         let victim = victim.ok_or_else(|| failed("every instance coordinates"))?.clone();
-        let ((total, failed_before), began) = (users.figures(), Instant::now());
+        let (before, began) = (self.figures(), Instant::now());
         let killed = self.kill(&victim).await?;
         self.until(|status| serving(status) < 4).await?;
         self.until(|status| serving(status) == 4).await?;
         let back_ms = millis(began);
-        let (now, failed_now) = users.figures();
-        let lost = failed_now - failed_before;
+        let (total, lost) = self.since(before);
         self.say(format!(
             "{victim} was killed, {killed} processes of it; all four are in service again after {}; \
-             of {} requests, the {lost} that were inside it failed",
-            Millis(back_ms),
-            now - total
+             of {total} requests, the {lost} that were inside it failed",
+            Millis(back_ms)
         ));
         // What can have been inside one of four instances: streams, slow answers, and what had just begun.
         if lost > 10 {
@@ -148,9 +179,9 @@ impl<'s> Teller<'s> {
         Ok(())
     }
 
-    async fn coordinator_killed(&mut self, users: &Load) -> Result<(), Failure> {
+    async fn coordinator_killed(&mut self) -> Result<(), Failure> {
         self.title("release 4, and in the middle of it the agent that coordinates is killed");
-        let before = users.figures();
+        let before = self.figures();
         let id = self.begin("4", Strategy::Rolling).await?;
         let middle = |status: &Status| half_done(status, &id) || is_over(status, &id);
         let status = self.until(middle).await?;
@@ -162,7 +193,7 @@ impl<'s> Teller<'s> {
             None => self.report.broken(format!("nobody took over from {victim}")),
         }
         self.report.coordinator_killed = Some(CoordinatorKilled { instance: victim, successor });
-        self.judge(&record, State::Succeeded, before, users);
+        self.judge(&record, State::Succeeded, before);
         Ok(())
     }
 
@@ -215,9 +246,9 @@ impl<'s> Teller<'s> {
         timeout(PATIENCE, seen).await.map_err(late)?
     }
 
-    async fn broken_release(&mut self, users: &Load) -> Result<(), Failure> {
+    async fn broken_release(&mut self) -> Result<(), Failure> {
         self.title("release 5, which never becomes healthy");
-        self.deploy("5", Strategy::Rolling, State::RolledBack, users).await?;
+        self.deploy("5", Strategy::Rolling, State::RolledBack).await?;
         let status = self.until(|status| serving(status) == 4).await?;
         let elsewhere = |line: &&everup_core::status::Line| {
             line.release.as_ref().is_none_or(|release| release.version.as_str() != "4")
@@ -229,23 +260,16 @@ impl<'s> Teller<'s> {
     }
 
     /// Deploys, waits, judges.
-    async fn deploy(
-        &mut self,
-        version: &str,
-        strategy: Strategy,
-        expected: State,
-        users: &Load,
-    ) -> Result<(), Failure> {
-        let before = users.figures();
+    async fn deploy(&mut self, version: &str, strategy: Strategy, expected: State) -> Result<(), Failure> {
+        let before = self.figures();
         let id = self.begin(version, strategy).await?;
         let record = self.ended(&id).await?;
-        self.judge(&record, expected, before, users);
+        self.judge(&record, expected, before);
         Ok(())
     }
 
-    fn judge(&mut self, record: &Record, expected: State, before: (u64, u64), users: &Load) {
-        let (total, failed) = users.figures();
-        let (total, failed) = (total - before.0, failed - before.1);
+    fn judge(&mut self, record: &Record, expected: State, before: (u64, u64)) {
+        let (total, failed) = self.since(before);
         self.say(format!("{}: {}", crate::progress::frame::state(record.state), record.because));
         for line in receipt::lines(record) {
             self.say(line);
@@ -271,7 +295,7 @@ impl<'s> Teller<'s> {
     }
 
     async fn ended(&self, id: &DeploymentId) -> Result<Record, Failure> {
-        let record = timeout(PATIENCE, outcome(&self.reach, id, Out::QUIET)).await;
+        let record = timeout(PATIENCE, outcome(&self.reach, id, Interrupts::listen()?, Out::QUIET)).await;
         let late = |_| failed(format!("deployment {id} did not end within {} s", PATIENCE.as_secs()));
         record.map_err(late)??.ok_or_else(interrupted)
     }
@@ -302,8 +326,9 @@ impl<'s> Teller<'s> {
     }
 
     /// The last chapter: what the users counted, and whether the app counted the same.
-    fn count(&mut self, users: Load) {
-        let tally = users.end();
+    fn count(&mut self) {
+        let Some(Users { load, plan, told }) = self.users.take() else { return };
+        let tally = load.end();
         let counted = database::counted(&self.stage.database());
         match counted.map(|counted| tally.compare(&counted)) {
             Ok(wrong) => wrong.into_iter().take(5).for_each(|wrong| self.report.broken(wrong)),
@@ -324,7 +349,7 @@ impl<'s> Teller<'s> {
             .iter()
             .take(10)
             .for_each(|miss| self.say(format!("failed: {}: {}", miss.kind, miss.reason)));
-        self.report.users = Some(tally);
+        self.report.users(tally, &plan, told);
     }
 
     fn title(&self, text: &str) {

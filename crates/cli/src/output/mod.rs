@@ -112,8 +112,9 @@ struct FailureDocument<'f> {
     error: FailureFields<'f>,
 }
 
+/// What a failure is as JSON, where it is a part of another document.
 #[derive(Serialize)]
-struct FailureFields<'f> {
+pub struct FailureFields<'f> {
     wanted: &'f str,
     happened: &'f str,
     details: Option<String>,
@@ -123,9 +124,17 @@ struct FailureFields<'f> {
 
 impl<'f> FailureDocument<'f> {
     fn of(failure: &'f Failure) -> Self {
+        Self { error: FailureFields::of(failure) }
+    }
+}
+
+impl<'f> FailureFields<'f> {
+    /// Of `failure`.
+    #[must_use]
+    pub fn of(failure: &'f Failure) -> Self {
         let Failure { wanted, happened, hint, exit, details } = failure;
         let details = details.as_ref().map(|text| anstream::adapter::strip_str(text).to_string());
-        Self { error: FailureFields { wanted, happened, details, hint: hint.as_deref(), exit: exit.code() } }
+        Self { wanted, happened, details, hint: hint.as_deref(), exit: exit.code() }
     }
 }
 

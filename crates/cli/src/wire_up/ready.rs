@@ -8,17 +8,23 @@ use everup_core::head::{Head, head_key};
 use everup_core::ids::DeploymentId;
 use everup_core::release::ReleaseRef;
 use everup_core::seams::{Got, Store};
+use everup_core::words;
 use everup_host::local::client::Keeper;
 use everup_host::settings::Settings;
 use everup_proxy::control::Client;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 /// An agent that does not answer within this is asked again.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two questions to an agent that hung up: it has just died, and is being started again.
 const PAUSE: Duration = Duration::from_millis(100);
+/// All instances are there and answer within this, or something keeps them from it.
+pub const GATHERING: Duration = Duration::from_secs(30);
+/// Whoever was told that the fleet is ready has only to hear it.
+const HEARING: Duration = Duration::from_secs(5);
 
 /// What there is once the fleet is ready.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,30 +37,54 @@ pub struct Ready {
     pub deployment: Option<DeploymentId>,
     /// How many instances there are.
     pub instances: usize,
+    /// How many there should be.
+    pub desired: usize,
     /// How many of them the balancer sends to.
     pub in_service: usize,
 }
 
-/// Waits until every agent answers, and, if a release is wanted, until the balancer sends to at least one instance
-/// or its start has had its time.
+impl Ready {
+    /// "1 of 2 instances", if some are missing.
+    #[must_use]
+    pub fn short(&self) -> Option<String> {
+        let Self { instances, desired, .. } = self;
+        (instances < desired).then(|| format!("{instances} of {}", words::count(*desired, "instance")))
+    }
+}
+
+/// Waits until there are as many instances as there should be, every agent answers, and, if a release is wanted, until
+/// the balancer sends to all of them. What does not come within its time is not waited for: then there is less, and the
+/// present state is said as it is.
 pub async fn wait(settings: &Settings) -> Ready {
+    look(settings, GATHERING, settings.deploy.start.as_duration()).await
+}
+
+/// What there is, of a fleet of which somebody else has waited that it is ready.
+pub async fn now(settings: &Settings) -> Ready {
+    look(settings, HEARING, HEARING).await
+}
+
+async fn look(settings: &Settings, gathering: Duration, serving: Duration) -> Ready {
     let places = Places::of(settings);
     let (fleet, following) = Sight::follow(Keeper::at(&places.run()), Client::new(places.balancer().control));
     let ready = async {
-        let members = fleet.until(|members| members.members.len() >= members.desired as usize).await;
-        for member in members.members.values() {
-            answers(&member.address).await;
-        }
+        let _ = timeout(gathering, gathered(&fleet)).await;
         let head = head(settings).await;
         if head.as_ref().is_some_and(|head| head.newcomers.is_some()) {
-            // Later than this, the present state is said as it is.
-            let _ = tokio::time::timeout(settings.deploy.start.as_duration(), fleet.until(all_serve)).await;
+            let _ = timeout(serving, fleet.until(all_serve)).await;
         }
-        describe(&fleet.until(|_| true).await, head)
+        describe(&fleet.now().members, head)
     };
     tokio::select! {
         ready = ready => ready,
         () = following => Ready::default(),
+    }
+}
+
+async fn gathered(fleet: &Sight) {
+    let members = fleet.until(|members| members.members.len() >= members.desired as usize).await;
+    for member in members.members.values() {
+        answers(&member.address).await;
     }
 }
 
@@ -69,6 +99,7 @@ fn describe(members: &Members, head: Option<Head>) -> Ready {
         release,
         deployment: current.map(|current| current.id),
         instances: members.members.len(),
+        desired: members.desired as usize,
         in_service: members.members.values().filter(|member| member.balanced).count(),
     }
 }
@@ -76,7 +107,7 @@ fn describe(members: &Members, head: Option<Head>) -> Ready {
 /// Waits until the agent at `address` answers. Its socket takes connections before it runs: so the wait is for the
 /// answer, and nobody polls.
 async fn answers(address: &str) {
-    while tokio::time::timeout(PATIENCE, healthz(address)).await.is_ok_and(|answer| answer.is_err()) {
+    while timeout(PATIENCE, healthz(address)).await.is_ok_and(|answer| answer.is_err()) {
         tokio::time::sleep(PAUSE).await;
     }
 }

@@ -1,9 +1,11 @@
 //! All at once, with a migration: who arrives meanwhile waits, and is answered 200.
 
-use crate::harness::{Fleet, Program, Setup, Shop, until};
+use crate::harness::{Fleet, Program, Setup, Shop, signal, until};
+use crate::life::{AllAtOnce, Life, Step};
 use everup_core::deployment::State;
 use everup_core::instance::Phase;
 use everup_core::status::Line;
+use rustix::process::Signal;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -176,7 +178,7 @@ fn whatever_happens_it_runs_once() {
     });
     fleet.kill_agent(&fleet.coordinator());
     fleet.everup(&["deploy", "2"]).ended(7);
-    fleet.everup(&["resume"]);
+    fleet.everup(&["resume"]).ended(2).says(&[running.id(), "is migrating: it is not paused"]);
     fleet.write("go", "");
     running.ended().succeeded_somehow();
     users.all_served();
@@ -192,6 +194,64 @@ fn a_migration_that_fails_lets_the_old_release_go_on() {
     fleet.deploy(&["2"]).rolled_back().because(&["orders", "3", "no table named orders"]);
     users.all_served();
     fleet.all_serve(4, "1");
+}
+
+/// Until the migration is granted an operator may change their mind: the old release goes on, and who waited is answered.
+fn is_aborted_in(step: Step) {
+    let mut life = Life::begin(Setup::default().gate, AllAtOnce, 3);
+    let before = life.serving;
+    let (ended, last) = life.meanwhile(step, |life, _| drop(life.fleet.everup(&["abort"]).done()));
+    let phases: Vec<_> = ended.record.phases.iter().map(|phase| phase.state).collect();
+    assert!(matches!(ended.record.state, State::Aborted | State::RolledBack), "{phases:?}");
+    assert_eq!(ended.code, 3, "{:#}", ended.document);
+    assert!(!phases.contains(&State::Migrating), "{phases:?}");
+    assert!(ended.record.aborted_by.is_some());
+    assert!(last.is_none_or(|answer| answer.starts_with("HTTP/1.1 200")));
+    life.serving = before;
+    life.all_serve();
+    assert_eq!(life.ran(), Vec::<String>::new());
+    life.ends();
+}
+
+#[test]
+fn abort_while_holding() {
+    is_aborted_in(Step::Draining);
+}
+
+#[test]
+fn abort_while_sealing() {
+    is_aborted_in(Step::Stopping);
+}
+
+/// Its agent, its minder and the command itself: nobody can know what it has done. It is run again at a person's word
+/// alone, from its beginning.
+#[test]
+fn the_runners_whole_instance_is_killed_and_it_is_run_again() {
+    let wait = "echo $$ >> \"$SHOP/ran\"; until [ -e \"$SHOP/go\" ]; do sleep 0.02; done";
+    let next = Program::python().migrating("orders", wait);
+    let fleet = Shop::serving(&Setup { instances: 3, ..Setup::default() }, &Program::python(), &next);
+    let users = fleet.users();
+    let running = fleet.begin(&["2"]);
+    running.reached(State::Migrating);
+    let record = running.until("a runner", |record| record.run().is_some());
+    let ran = || fs::read_to_string(fleet.path().join("ran")).unwrap_or_default();
+    let command = until("the migration to run", || ran().trim().parse().ok());
+    let runner = record.run().unwrap().runner.clone();
+    fleet.kill_migrations_minder(&runner);
+    signal(command, Signal::KILL);
+    fleet.kill_agent(&runner);
+    let id = running.id().to_owned();
+    let ended = running.ended();
+    assert_eq!((ended.record.state, ended.code), (State::NeedsOperator, 5), "{:#}", ended.document);
+    assert!(ended.record.because.contains("--migration=applied"), "{}", ended.record.because);
+    assert_eq!(runs(&fleet), 1);
+    fleet.everup(&["resume"]).ended(2).says(&["`everup resume --migration=applied`", "`run-again`"]);
+    fleet.write("go", "");
+    fleet.everup(&["resume", "--migration=run-again"]).done();
+    fleet.ended(&id).succeeded_somehow();
+    users.all_served();
+    fleet.all_serve(3, "2");
+    assert_eq!(runs(&fleet), 2, "{}", ran());
 }
 
 #[test]

@@ -27,9 +27,21 @@ fn a_wrong_key_and_a_wrong_type_have_their_place() {
 #[test]
 fn a_taken_port() {
     let shop = Shop::new(&Setup::default());
-    let _taken = TcpListener::bind(shop.address).unwrap();
-    let said = shop.everup(&["up"]).ended(2);
-    said.says(&[&shop.address.port().to_string()]);
+    shop.publish("1", &Program::python());
+    let run = shop.state().join("run");
+    let files = || shop.files().into_iter().filter(|(file, _)| !file.starts_with(&run)).collect::<Vec<_>>();
+    let before = files();
+    let taken = TcpListener::bind(shop.address).unwrap();
+    for words in [&["up"][..], &["up", "--detach"]] {
+        let said = shop.everup(words).ended(2);
+        said.says(&[&shop.address.port().to_string(), "`[listen] address` in everup.toml"]);
+        assert_eq!(files(), before, "{words:?}");
+        assert!(!run.join("keeper.json").exists() && !run.join("settings.json").exists(), "{words:?}");
+    }
+    // Nothing of it is in the way of whoever comes when it is free.
+    drop(taken);
+    let fleet = shop.up();
+    fleet.deploy(&["1"]).succeeded_somehow();
 }
 
 #[test]

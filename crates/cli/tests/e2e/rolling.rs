@@ -1,4 +1,5 @@
-//! Rolling deployments: every size, by number and by percentage, with and without overlap.
+//! Rolling deployments: fleets of 2, 4 and 8, by number and by percentage, with and without overlap; of one; and what
+//! else users do meanwhile.
 
 use crate::harness::{Program, Setup, Shop};
 
@@ -17,39 +18,68 @@ fn rolls(setup: &Setup, lowest: u64) {
     assert_eq!(ended.document["lowest_in_service"], lowest, "{:#}", ended.document);
 }
 
-#[test]
-fn four_one_at_a_time() {
-    rolls(&Setup::default(), 3);
+fn setup(instances: u32, deploy: &'static str) -> Setup {
+    Setup { instances, deploy, ..Setup::default() }
 }
 
 #[test]
-fn two_with_overlap() {
-    rolls(&Setup { instances: 2, deploy: "overlap = true", ..Setup::default() }, 2);
+fn two_by_number() {
+    rolls(&setup(2, "batch = 1"), 1);
 }
 
 #[test]
-fn two_one_at_a_time() {
-    rolls(&Setup { instances: 2, ..Setup::default() }, 1);
+fn two_by_number_with_overlap() {
+    rolls(&setup(2, "batch = 1\noverlap = true"), 2);
 }
 
 #[test]
-fn four_by_half() {
-    rolls(&Setup { deploy: "batch = \"50%\"", ..Setup::default() }, 2);
+fn two_by_percentage() {
+    rolls(&setup(2, "batch = \"50%\""), 1);
 }
 
 #[test]
-fn eight_by_a_quarter_with_overlap() {
-    rolls(&Setup { instances: 8, deploy: "batch = \"25%\"\noverlap = true", ..Setup::default() }, 8);
+fn two_by_percentage_with_overlap() {
+    rolls(&setup(2, "batch = \"50%\"\noverlap = true"), 2);
 }
 
 #[test]
-fn eight_by_three() {
-    rolls(&Setup { instances: 8, deploy: "batch = 3", ..Setup::default() }, 5);
+fn four_by_number() {
+    rolls(&setup(4, "batch = 1"), 3);
 }
 
 #[test]
-fn four_with_overlap() {
-    rolls(&Setup { deploy: "overlap = true", ..Setup::default() }, 4);
+fn four_by_number_with_overlap() {
+    rolls(&setup(4, "batch = 1\noverlap = true"), 4);
+}
+
+#[test]
+fn four_by_percentage() {
+    rolls(&setup(4, "batch = \"50%\""), 2);
+}
+
+#[test]
+fn four_by_percentage_with_overlap() {
+    rolls(&setup(4, "batch = \"50%\"\noverlap = true"), 4);
+}
+
+#[test]
+fn eight_by_number() {
+    rolls(&setup(8, "batch = 3"), 5);
+}
+
+#[test]
+fn eight_by_number_with_overlap() {
+    rolls(&setup(8, "batch = 3\noverlap = true"), 8);
+}
+
+#[test]
+fn eight_by_percentage() {
+    rolls(&setup(8, "batch = \"25%\""), 6);
+}
+
+#[test]
+fn eight_by_percentage_with_overlap() {
+    rolls(&setup(8, "batch = \"25%\"\noverlap = true"), 8);
 }
 
 #[test]

@@ -27,6 +27,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.say(200, (shop / "current").read_text())
         if self.path == "/version":
             return self.say(200, "0.9" if flaw == "WrongVersion" else version)
+        if self.path == "/slow":
+            time.sleep(3)
         if flaw == "DiesThird" and self.path == "/":
             die_under_load()
         self.say(200, f"version {version} of {os.environ['EVERUP_INSTANCE']}")

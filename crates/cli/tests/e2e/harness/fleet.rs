@@ -18,7 +18,7 @@ use std::net::TcpStream;
 use std::ops::Deref;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Child;
+use std::process::{Child, Command};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,6 +55,22 @@ impl Fleet {
             assert!(ended.is_none(), "the keeper ended: {said}");
             said.contains("the service").then_some(())
         });
+    }
+
+    /// Mounts the store anew where the fleet sees it: "ro" or "rw".
+    #[track_caller]
+    pub(crate) fn remount(&self, how: &str) {
+        let keeper = self.keeper.id().to_string();
+        let mut command = Command::new("nsenter");
+        command.args(["--mount", "--target", &keeper, "mount", "-o", &format!("remount,bind,{how}")]);
+        assert!(command.arg(self.store()).status().unwrap().success());
+    }
+
+    /// Runs the binary to its end where it sees the store as the fleet does.
+    pub(crate) fn everup_there(&self, words: &[&str]) -> Said {
+        let keeper = self.keeper.id().to_string();
+        let folder = format!("--wd={}", self.path().display());
+        Shop::run(self.within(&["nsenter", "--mount", "--target", &keeper, &folder], words))
     }
 
     /// Deploys, and waits for the end.

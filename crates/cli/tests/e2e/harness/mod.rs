@@ -22,6 +22,7 @@ pub(crate) use terminal::Terminal;
 pub(crate) use users::Users;
 pub(crate) use watch::Watch;
 
+use std::process::Command;
 use std::thread::park_timeout;
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,19 @@ const LOOK: Duration = Duration::from_millis(10);
 
 /// Nothing in these tests takes longer; what does has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Whether this test may have a network and mounts of its own, and be another user: root may. Where it may not, it says
+/// so, and fails where every test is required.
+pub(crate) fn is_root() -> bool {
+    let alone = Command::new("unshare").args(["--mount", "--net", "true"]).output();
+    let may = alone.is_ok_and(|output| output.status.success());
+    let required = std::env::var_os("EVERUP_TEST_REQUIRE").is_some();
+    assert!(may || !required, "this test needs root, who may mount");
+    if !may {
+        eprintln!("not run: it needs root, who may mount");
+    }
+    may
+}
 
 /// Waits until `look` finds something.
 #[track_caller]

@@ -6,6 +6,7 @@ use everup_core::record::Record;
 use everup_core::seams::{Got, Store};
 use everup_host::settings::{self, Settings};
 use everup_host::store::Folder;
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -55,6 +56,8 @@ pub(crate) struct Shop {
     env: Vec<(String, String)>,
     /// Where the store is, if not in the folder that it is in by default.
     bucket: Option<settings::Store>,
+    /// Whether the keeper, and all that it starts, has the store as a mount of its own.
+    mounted: bool,
 }
 
 /// What a command said.
@@ -72,7 +75,7 @@ impl Shop {
     /// A folder with an everup.toml.
     pub(crate) fn new(setup: &Setup) -> Self {
         let folder = tempfile::Builder::new().prefix("e2e-").tempdir().unwrap();
-        let shop = Self { folder, address: address(), env: Vec::new(), bucket: None };
+        let shop = Self { folder, address: address(), env: Vec::new(), bucket: None, mounted: false };
         shop.write("everup.toml", &settings(setup, &shop));
         shop
     }
@@ -117,9 +120,38 @@ impl Shop {
 
     /// The binary as the keeper.
     pub(crate) fn keeper(&self) -> Command {
-        let mut command = self.command(&["up"]);
+        let mut command = if self.mounted { self.mounts("rw", &["up"]) } else { self.command(&["up"]) };
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
+    }
+
+    /// The binary, in the folder, where the store is a mount of its own: "ro" or "rw".
+    pub(crate) fn mounts(&self, how: &str, words: &[&str]) -> Command {
+        let store = self.store();
+        fs::create_dir_all(&store).unwrap();
+        let mount =
+            "mount --bind \"$0\" \"$0\" && mount -o \"remount,bind,$1\" \"$0\" && shift && exec \"$@\"";
+        self.within(&["unshare", "--mount", "sh", "-c", mount, store.to_str().unwrap(), how], words)
+    }
+
+    /// The binary, in the folder, run by another program.
+    pub(crate) fn within(&self, program: &[&str], words: &[&str]) -> Command {
+        let ours = self.command(words);
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).arg(ours.get_program()).args(ours.get_args());
+        command.current_dir(self.path()).stdin(Stdio::null()).env_remove("EVERUP_CONFIG");
+        command.envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command
+    }
+
+    /// The store's folder.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.state().join("store")
+    }
+
+    /// Has the keeper, and all that it starts, see the store as a mount of its own.
+    pub(crate) fn keep_on_a_mount(&mut self) {
+        self.mounted = true;
     }
 
     /// Puts a variable into the keeper's environment.
@@ -137,6 +169,21 @@ impl Shop {
         let output = command.output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Said { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    /// The names of all files below the folder, with their sizes.
+    pub(crate) fn files(&self) -> BTreeMap<PathBuf, u64> {
+        let (mut found, mut folders) = (BTreeMap::new(), vec![self.path().to_owned()]);
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok) {
+                match entry.metadata() {
+                    Ok(meta) if meta.is_dir() => folders.push(entry.path()),
+                    Ok(meta) => drop(found.insert(entry.path(), meta.len())),
+                    Err(_) => {}
+                }
+            }
+        }
+        found
     }
 
     /// The ids of all deployments that the store knows, the oldest first.
@@ -208,6 +255,13 @@ impl Shop {
         // Nobody came yet, so nothing was measured.
         fleet.deploy(&["1"]).succeeded_somehow();
         fleet
+    }
+}
+
+impl Drop for Shop {
+    /// Whatever a test has started in the folder ends with it.
+    fn drop(&mut self) {
+        processes::sweep(self.path());
     }
 }
 
