@@ -188,6 +188,24 @@ fn an_ended_instance_is_replaced_by_another_in_its_zone() {
 }
 
 #[test]
+fn the_folders_of_the_last_ones_that_ended_stay() {
+    let world = World::new(1);
+    let _keeper = world.keep();
+    for number in 1..=12 {
+        world.until("one runs", |info| agents(info) == 1 && info.fleet.members.gone.len() == number - 1);
+        let it = id(&format!("i{number}"));
+        let ended = it.clone();
+        world.ask(|keeper| async move { keeper.terminate(&ended, true).await }).unwrap();
+        world.until("it is gone", |info| info.fleet.members.gone.contains(&it));
+    }
+    world.until("the last one runs", |info| agents(info) == 1);
+    let folders = std::fs::read_dir(world.settings.state.join("instances")).unwrap();
+    let mut left: Vec<_> = folders.map(|folder| folder.unwrap().file_name().into_string().unwrap()).collect();
+    left.sort_by_key(|name| name[1..].parse::<u32>().unwrap());
+    assert_eq!(left, (3..=13).map(|number| format!("i{number}")).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_second_keeper_and_a_taken_port_are_refused_by_name() {
     let world = World::new(1);
     let keeper = world.keep();

@@ -118,6 +118,12 @@ impl Ledger {
         }
     }
 
+    /// The instance that ended so many others ago.
+    #[must_use]
+    pub fn ended_before(&self, others: usize) -> Option<&InstanceId> {
+        self.gone.iter().rev().nth(others)
+    }
+
     /// An instance has ended: nothing of it runs.
     pub fn forget(&mut self, id: &InstanceId) {
         if self.seats.remove(id).is_some() {

@@ -210,12 +210,19 @@ impl<H: House + 'static, C: Clock> Keeping<H, C> {
         }
         tracing::info!("{id} is gone");
         self.ledger.forget(id);
+        if let Some(old) = self.ledger.ended_before(KEPT_FOLDERS) {
+            // What cannot be removed is in nobody's way.
+            let _ = std::fs::remove_dir_all(self.settings.state.join("instances").join(old.as_str()));
+        }
         self.present.sweeping.remove(id);
         self.present.deadlines.remove(id);
         self.present.retries.forget(id);
         self.hasty.remove(id);
     }
 }
+
+/// The folders of so many instances that ended last stay: their logs say why.
+const KEPT_FOLDERS: usize = 10;
 
 /// Why an instance was not made.
 #[derive(Debug, thiserror::Error)]
