@@ -84,7 +84,7 @@ async fn strike(sim: &Sim, fault: Fault, rng: &mut Rng) {
         }
         Fault::DatabaseAway => {
             sim.world().inject(None, fault);
-            for_a_while(sim, rng, |world, on| world.database.away = on).await;
+            for_a_while(sim, rng, World::take_database).await;
         }
         Fault::ZoneLost => lose_zone(sim, rng).await,
         _ => strike_host(sim, fault, &id, rng),
@@ -255,7 +255,7 @@ pub(crate) fn end(sim: &Sim) {
         world.cut.clear();
         world.cut_off.clear();
         world.store_away = false;
-        world.database.away = false;
+        world.take_database(false);
         world.fleet.zones_away.clear();
         let now = world.now();
         for host in world.hosts.values_mut() {

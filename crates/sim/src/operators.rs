@@ -2,9 +2,10 @@
 
 use crate::fault::Fault;
 use crate::rng::Rng;
+use crate::rules::requests::Refusal;
 use crate::trace::What;
 use crate::world::releases::{Conduct, Ending, number_of, pinned, version};
-use crate::world::{Sim, World, agent};
+use crate::world::{EPOCH, Sim, World, agent};
 use everup_core::deployment::State;
 use everup_core::gate::HoldLimits;
 use everup_core::head::Request;
@@ -101,7 +102,7 @@ fn request(sim: &Sim, rng: &mut Rng, no: u16, migrates: bool) -> Request {
         to: pinned(no),
         policy,
         by: "operator".to_owned(),
-        at: Wall(1_700_000_000_000 + sim.now()),
+        at: Wall(EPOCH + sim.now()),
         from: None,
         migration: None,
         idempotency: rng.chance(500).then(|| format!("wish-{no}")),
@@ -151,9 +152,19 @@ pub(crate) async fn press(
     let what = format!("deploy {} {} by {id}", request.to.version, request.policy.strategy);
     sim.world().on(&id, What::Operator(what));
     let (reply, answer) = oneshot::channel();
-    agent::command(sim, &id, Command::Deploy { request: Box::new(request.clone()), reply });
+    // Each is another person, so that it is seen whose wish became what.
+    let request = Request { by: next_operator(&mut sim.world()), ..request.clone() };
+    let (by, asked) = (request.by.clone(), sim.now());
+    agent::command(sim, &id, Command::Deploy { request: Box::new(request), reply });
     match select(answer, pin!(sim.sleep(10_000))).await {
         Either::Left((Ok(answer), _)) => {
+            if let Err(Refused::Busy { current, phase }) = &answer {
+                let (current, phase) = (current.as_ref().clone(), *phase);
+                let text = answer.as_ref().err().map_or_else(String::new, ToString::to_string);
+                let mut world = sim.world();
+                world.law.asked.last = Some(Refusal { by: by.clone(), asked, current, phase, text });
+                world.happened(None, What::Refused(by));
+            }
             let what = match &answer {
                 Ok(id) => format!("it is {id}"),
                 Err(refused) => format!("refused: {refused}"),
@@ -163,6 +174,11 @@ pub(crate) async fn press(
         }
         _ => None,
     }
+}
+
+fn next_operator(world: &mut World) -> String {
+    world.wishes += 1;
+    format!("operator {}", world.wishes)
 }
 
 /// An agent that runs.
