@@ -19,6 +19,9 @@ use futures_channel::oneshot;
 use futures_util::future::{Either, select};
 use std::pin::pin;
 
+/// How often somebody looks who waits for his moment.
+const LOOK: u64 = 50;
+
 /// Starts the deployments of the time of trouble.
 pub(crate) async fn deploy(sim: Sim) {
     let mut rng = Rng::of(sim.setting.seed, "operators");
@@ -38,6 +41,23 @@ pub(crate) async fn deploy(sim: Sim) {
             });
         }
         press(&sim, &mut rng, &request).await;
+    }
+}
+
+/// Deploys to a fleet that wants nobody any more, whenever there is one, through one that has not ended yet.
+pub(crate) async fn deploy_to_nobody(sim: Sim) {
+    let mut rng = Rng::of(sim.setting.seed, "deploys to nobody");
+    while !sim.world().calm {
+        sim.sleep(LOOK).await;
+        let nobody = {
+            let world = sim.world();
+            world.fleet.desired == 0 && world.fleet.members.values().all(|member| member.terminating)
+        };
+        if nobody && somebody(&sim.world(), &mut rng).is_some() {
+            let good = publish(&sim, &mut rng, false, Conduct::Good);
+            press(&sim, &mut rng, &good).await;
+            sim.sleep(10 * LOOK).await;
+        }
     }
 }
 
@@ -245,7 +265,8 @@ fn look(world: &mut World, rng: &mut Rng) -> Option<Say> {
 pub(crate) async fn meddle(sim: Sim) {
     let mut rng = Rng::of(sim.setting.seed, "meddling");
     loop {
-        sim.sleep(rng.between(2_000, 40_000)).await;
+        let pause = if sim.setting.first { (300, 8_000) } else { (2_000, 40_000) };
+        sim.sleep(rng.between(pause.0, pause.1)).await;
         if sim.world().calm {
             return;
         }

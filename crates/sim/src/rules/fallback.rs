@@ -7,6 +7,7 @@ use crate::world::host::Host;
 use crate::world::releases::number;
 use everup_core::deployment::State;
 use everup_core::ids::InstanceId;
+use everup_core::order::Task;
 use everup_core::plan::head_after;
 use everup_core::record::{Progress, Record};
 use everup_core::release::ReleaseRef;
@@ -44,6 +45,7 @@ pub(super) fn the_way_back_is_there(world: &World, event: &Event) -> Result<(), 
         runs.is_some_and(|no| no != number(&now.to))
     };
     let told = granted_anew(before, now).filter(|_| moves).filter(runs_another);
+    let told = told.filter(|who| was_told_to_make_ready(world, now, who));
     for who in staged.map(|(who, _)| who).chain(told) {
         let Some(host) = world.hosts.get(who).filter(|host| host.alive) else { continue };
         let lacks = |release: &&ReleaseRef| !host.disk.contains(*release);
@@ -55,6 +57,14 @@ pub(super) fn the_way_back_is_there(world: &World, event: &Event) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// Who comes, or answers, only when the others are ready is not told to make ready any more: it makes ready as it moves. What
+/// it runs is what a rollback needs, but for one that came to a fleet that was empty when it was last deployed to.
+fn was_told_to_make_ready(world: &World, record: &Record, who: &InstanceId) -> bool {
+    let grants = world.objects.grants.iter();
+    let mut its = grants.filter(|((deployment, id, _), _)| *deployment == record.id && id == who);
+    its.any(|(_, (_, task))| matches!(task, Task::Stage { .. }))
 }
 
 /// At the end of a failed deployment every instance that does not run the release that the fleet is meant to run is named.

@@ -29,6 +29,7 @@ pub(crate) struct Asked {
 #[derive(Debug)]
 struct Named {
     current: Current,
+    since: u64,
     until: Option<u64>,
 }
 
@@ -58,9 +59,15 @@ impl Asked {
             named.until.get_or_insert(now);
         }
         if let Some(current) = &head.current {
-            let named = || Named { current: current.clone(), until: None };
+            let named = || Named { current: current.clone(), since: now, until: None };
             self.named.entry(current.id.clone()).or_insert_with(named);
         }
+    }
+
+    /// Whether the last one that was refused had asked before that for which it was refused had begun.
+    pub(crate) fn lost_the_race(&self) -> bool {
+        let Some(last) = &self.last else { return false };
+        self.named.get(&last.current.id).is_some_and(|named| last.asked <= named.since)
     }
 
     pub(super) fn state(&mut self, id: &DeploymentId, state: State, now: u64) {

@@ -3,6 +3,7 @@
 use super::failures::granted_anew;
 use super::planned_at;
 use crate::fault::Fault;
+use crate::moment::Moment;
 use crate::trace::{Event, HostNo, What};
 use crate::world::World;
 use everup_core::deployment::State;
@@ -49,6 +50,7 @@ pub(super) fn the_roll_says_why(world: &mut World, by: HostNo, status: &Status) 
         return Ok(());
     }
     let Some(all) = all_are_ill(world, record, record, by, world.now()) else { return Ok(()) };
+    world.moments.note(Moment::RollWaitedForDatabase);
     if record.waiting.iter().any(|why| why.starts_with("the fleet to recover: ")) {
         return Ok(());
     }

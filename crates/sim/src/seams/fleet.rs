@@ -2,7 +2,9 @@
 
 use super::Place;
 use crate::fault::Fault;
+use crate::moment::{Moment, leader};
 use crate::trace::What;
+use everup_core::deployment::State;
 use everup_core::fleet::Members;
 use everup_core::seams::{Fleet, FleetError};
 use futures_util::future::select;
@@ -21,6 +23,14 @@ impl Place {
         }
         self.takes(1, 20).await;
         if fails { Err(FleetError("the fleet's engine answered with an error".to_owned())) } else { Ok(()) }
+    }
+
+    fn note_a_stale_list(&self, old: &Members) {
+        let mut world = self.sim.world();
+        let rolls = world.current().is_some_and(|record| record.state == State::Rolling);
+        if rolls && leader(&world) == Some(self.no) && old.members != world.fleet.members {
+            world.moments.note(Moment::StaleListInARoll);
+        }
     }
 
     /// Notes what its agent knows from now on.
@@ -45,6 +55,7 @@ impl Fleet for Place {
             let old = world.fleet.past.iter().rev().find(|(at, _)| *at <= then).map(|(_, old)| old.clone());
             drop(world);
             if let Some(old) = old {
+                self.note_a_stale_list(&old);
                 return Ok(self.listed(old));
             }
         }

@@ -2,6 +2,7 @@
 
 use super::Place;
 use crate::fault::Fault;
+use crate::moment::{Moment, leader};
 use crate::trace::{HostNo, What};
 use crate::world::host::number;
 use crate::world::{Sim, agent};
@@ -83,12 +84,15 @@ impl Place {
     }
 
     fn check_clocks(&self, to: &InstanceId) -> Result<(), PeerError> {
-        let world = self.sim.world();
+        let mut world = self.sim.world();
         let Some(there) = world.hosts.get(to) else {
             return Err(PeerError::Silent(to.clone(), "no such address".to_owned()));
         };
         let apart = there.clock_off.abs_diff(world.hosts[&self.id].clock_off);
         if apart > CLOCKS && there.alive {
+            if leader(&world) == Some(self.no) {
+                world.moments.note(Moment::ClocksApart);
+            }
             return Err(PeerError::Clock(to.clone(), Millis(apart)));
         }
         Ok(())
@@ -103,10 +107,14 @@ impl Place {
         let (sim, from, mut to) = (self.sim.clone(), self.no, to.clone());
         self.sim.spawn(async move {
             sim.sleep(delay).await;
+            let meant = to.clone();
             if astray && matches!(call, Call::Order { .. }) {
                 to = another(&sim, &to);
             }
             if reaches(&sim, from, &to) {
+                if to != meant {
+                    sim.world().moments.note(Moment::OrderAstray);
+                }
                 let lower = arrives(&sim, &to, fence, task);
                 agent::call(&sim, &to, call);
                 if let Ok(got) = nobody.await {

@@ -14,6 +14,7 @@ pub(crate) mod releases;
 
 use crate::executor::{Executor, Group, Sleep, WORLD, until};
 use crate::fault::Fault;
+use crate::moment::{self, Moments};
 use crate::rng::Rng;
 use crate::rules::{self, Broken, Law};
 use crate::setting::Setting;
@@ -67,6 +68,8 @@ pub(crate) struct World {
     pub(crate) paused: BTreeSet<Group>,
     pub(crate) transitions: BTreeMap<(State, State), u64>,
     pub(crate) requests: Requests,
+    /// What accidents are made of.
+    pub(crate) moments: Moments,
     /// How often operators have asked for a deployment.
     pub(crate) wishes: u32,
     pub(crate) law: Law,
@@ -108,6 +111,7 @@ impl World {
     pub(crate) fn happened(&mut self, host: Option<HostNo>, what: What) {
         let event = Event { at: self.executor.now(), host, what };
         self.trace.push(event.clone());
+        moment::look(self, &event);
         if self.broken.is_none() {
             self.broken = rules::after(self, &event).err();
         }
@@ -199,6 +203,7 @@ impl Sim {
             paused: BTreeSet::new(),
             transitions: BTreeMap::new(),
             requests: Requests::default(),
+            moments: Moments::default(),
             wishes: 0,
             law: Law::default(),
             broken: None,
