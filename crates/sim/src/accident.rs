@@ -2,6 +2,7 @@
 //! happen, and nothing else that would hide it.
 
 use crate::fault::Fault;
+use crate::moment::Moment;
 use crate::run::{Outcome, run_setting};
 use crate::setting::Setting;
 use everup_core::deployment::State;
@@ -56,11 +57,13 @@ pub enum Accident {
     ProcessKilled,
     /// An instance vanishes without a word while it is updated.
     Vanished,
+    /// Apps and agents die while their instances make a release ready.
+    DeathWhileStaging,
 }
 
 impl Accident {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::LateCopy,
         Self::Unsealed,
         Self::SealedAndNobodyLeads,
@@ -84,6 +87,7 @@ impl Accident {
         Self::GateLostWhileHeld,
         Self::ProcessKilled,
         Self::Vanished,
+        Self::DeathWhileStaging,
     ];
 
     /// Its faults: chances in a thousand for calls, mean seconds between two for what comes by itself.
@@ -96,7 +100,7 @@ impl Accident {
         };
         match self {
             Self::LateCopy => &[(MessageRepeated, 500), (MessageLate, 200)],
-            Self::Unsealed => &[(Partition, 5), (MessageLost, 50)],
+            Self::Unsealed => &[(Partition, 3), (MessageLost, 50)],
             Self::SealedAndNobodyLeads => &[(AgentCrash, 3)],
             Self::Newcomer => &[(ScaleOut, 4), (ScaleIn, 6), (StaleMembers, 200)],
             Self::MigrationAgain => &[(BadMigration, 1)],
@@ -122,7 +126,57 @@ impl Accident {
             Self::GateLostWhileHeld => &[(GateLost, 3)],
             Self::ProcessKilled => &[(AppDies, 8), (AgentCrash, 8), (GateLost, 12)],
             Self::Vanished => &[(HostLost, 12)],
+            Self::DeathWhileStaging => &[(AppDies, 2), (AgentCrash, 2)],
         }
+    }
+
+    /// What shows that it happened: all of these moments, in one world.
+    const fn moments(self) -> &'static [Moment] {
+        match self {
+            Self::LateCopy => &[Moment::OlderOrderRefused],
+            Self::Unsealed => &[Moment::CutOffWhileSealing],
+            Self::SealedAndNobodyLeads => &[Moment::LeaderDiedWhileSealing],
+            Self::Newcomer => &[Moment::BootedWhileSealed],
+            Self::MigrationAgain => &[Moment::MigrationAsAgain],
+            Self::TwoDeployments => &[Moment::LostTheRace],
+            Self::ZoneOfTheCoordinator => &[Moment::LeaderLostWithZone],
+            Self::SleepingCoordinator => &[Moment::WokeDeposed],
+            Self::OrderAstray => &[Moment::OrderAstray],
+            Self::LateWrite => &[Moment::WriteCameLate],
+            Self::MigrationNotKnown => &[],
+            Self::TwoOneIll => &[Moment::OneOfTwoIll],
+            Self::Scaling => &[Moment::EndedInARoll, Moment::LaunchedInARoll],
+            Self::BadAfterMigration => &[Moment::BadAfterMigration],
+            Self::DatabaseAway => &[Moment::RollWaitedForDatabase],
+            Self::StaleBalancer => &[Moment::StaleListInARoll],
+            Self::NoRoomForOverlap => &[Moment::MovedWithoutRoom],
+            Self::ClocksOff => &[Moment::ClocksApart, Moment::LeaderDied],
+            Self::StoreAwayWhileSealed => &[Moment::StoreAwayWhileSealing],
+            Self::StoreAwayInARoll => &[Moment::StoreAwayInARoll, Moment::CutOffFromStoreInARoll],
+            Self::GateLostWhileHeld => &[Moment::GateLostWithRequests],
+            Self::ProcessKilled => {
+                &[Moment::AppDiedInARoll, Moment::AgentDiedInARoll, Moment::GateLostInARoll]
+            }
+            Self::Vanished => &[Moment::VanishedInUpdate],
+            Self::DeathWhileStaging => &[Moment::DiedWhileStaging],
+        }
+    }
+
+    /// And these steps, with them.
+    const fn steps(self) -> &'static [(State, State)] {
+        match self {
+            Self::Unsealed => &[(State::Sealing, State::RollingBack)],
+            Self::MigrationNotKnown => &[(State::Migrating, State::NeedsOperator)],
+            Self::BadAfterMigration => &[(State::Starting, State::Failed)],
+            _ => &[],
+        }
+    }
+
+    /// Whether it happened in the world of `outcome`, and was not only possible there.
+    #[must_use]
+    pub fn happened(self, outcome: &Outcome) -> bool {
+        self.moments().iter().all(|moment| outcome.moments.contains_key(moment))
+            && self.steps().iter().all(|step| outcome.transitions.contains_key(step))
     }
 
     fn setting(self, seed: u64) -> Setting {
@@ -130,7 +184,7 @@ impl Accident {
         setting.faults = BTreeMap::from_iter(self.faults().iter().copied());
         setting.instances = setting.instances.clamp(2, 8);
         setting.deployments = 4;
-        setting.empty = false;
+        (setting.empty, setting.first, setting.none) = (false, false, false);
         setting.migrations = match self {
             Self::Unsealed
             | Self::SealedAndNobodyLeads
@@ -148,12 +202,17 @@ impl Accident {
             Self::TwoOneIll => (setting.instances, setting.zones, setting.migrations) = (2, 2, 0),
             Self::TwoDeployments => setting.meddling = true,
             Self::ZoneOfTheCoordinator => setting.zones = setting.zones.max(2),
-            Self::DatabaseAway | Self::StoreAwayInARoll => setting.migrations = 0,
+            Self::DatabaseAway => setting.migrations = 0,
+            Self::StoreAwayInARoll => (setting.aimed_at, setting.migrations) = (Some(State::Rolling), 0),
             Self::NoRoomForOverlap => {
                 (setting.overlap, setting.cramped, setting.migrations) = (1_000, 600, 0);
             }
-            Self::StoreAwayWhileSealed => setting.aimed_at = Some(State::Sealing),
-            Self::GateLostWhileHeld => setting.aimed_at = Some(State::Holding),
+            Self::Unsealed | Self::StoreAwayWhileSealed => setting.aimed_at = Some(State::Sealing),
+            Self::GateLostWhileHeld => {
+                (setting.aimed_at, setting.between_requests) = (Some(State::Holding), 50);
+            }
+            Self::MigrationNotKnown => setting.aimed_at = Some(State::Migrating),
+            Self::DeathWhileStaging => setting.aimed_at = Some(State::Staging),
             Self::Vanished => {
                 (setting.aimed_at, setting.migrations) = (Some(State::Rolling), 0);
             }

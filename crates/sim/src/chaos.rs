@@ -1,9 +1,11 @@
 //! Faults that come by themselves, each kind on a stream of its own.
 
 use crate::fault::Fault;
+use crate::moment::{Moment, leader};
 use crate::rng::Rng;
 use crate::trace::{Death, What};
 use crate::world::{Sim, World, agent, app, fleet, gate};
+use everup_core::deployment::State;
 use everup_core::ids::InstanceId;
 
 /// The kinds that come by themselves; the others strike single calls.
@@ -84,7 +86,7 @@ async fn strike(sim: &Sim, fault: Fault, rng: &mut Rng) {
         }
         Fault::DatabaseAway => {
             sim.world().inject(None, fault);
-            for_a_while(sim, rng, |world, on| world.database.away = on).await;
+            for_a_while(sim, rng, World::take_database).await;
         }
         Fault::ZoneLost => lose_zone(sim, rng).await,
         _ => strike_host(sim, fault, &id, rng),
@@ -125,7 +127,7 @@ fn strike_host(sim: &Sim, fault: Fault, id: &InstanceId, rng: &mut Rng) {
             let step = rng.between(1, 3) as u32;
             let desired = world.fleet.desired;
             let to = if fault == Fault::ScaleOut { desired + step } else { desired.saturating_sub(step) };
-            let to = to.clamp(1, 20);
+            let to = to.clamp(u32::from(!sim.setting.none), 20);
             world.law.scaled = Some(to);
             world.want(to);
         }
@@ -144,6 +146,14 @@ fn victim(sim: &Sim, fault: Fault, rng: &mut Rng) -> Option<InstanceId> {
         && let Some(lease) = leads.filter(|lease| world.hosts.get(&lease.holder).is_some_and(|h| h.alive))
     {
         return Some(lease.holder.clone());
+    }
+    let runner = world.current().filter(|record| record.state == State::Migrating);
+    let runner = runner.and_then(|record| record.run()).map(|run| &run.runner);
+    if fault == Fault::HostLost
+        && let Some(runner) = runner.filter(|id| world.hosts.get(*id).is_some_and(|host| host.alive))
+        && rng.chance(500)
+    {
+        return Some(runner.clone());
     }
     let alive: Vec<InstanceId> =
         world.hosts.values().filter(|host| host.alive).map(|host| host.id.clone()).collect();
@@ -213,6 +223,11 @@ async fn partition(sim: &Sim, id: &InstanceId, rng: &mut Rng) {
         let pairs: Vec<_> = chosen.map(|other| if outward { (no, other) } else { (other, no) }).collect();
         world.inject(Some(no), Fault::Partition);
         world.cut.extend(pairs.iter().copied());
+        let leads = leader(&world);
+        let is_cut = pairs.iter().any(|(from, to)| leads == Some(*from) || leads == Some(*to));
+        if is_cut && world.current().is_some_and(|record| record.state == State::Sealing) {
+            world.moments.note(Moment::CutOffWhileSealing);
+        }
         pairs
     };
     sim.sleep(lasts).await;
@@ -231,7 +246,9 @@ async fn lose_zone(sim: &Sim, rng: &mut Rng) {
     if sim.setting.zones < 2 {
         return;
     }
-    let zone = rng.below(u64::from(sim.setting.zones)) as u8;
+    let any = rng.below(u64::from(sim.setting.zones)) as u8;
+    let leads = leader(&sim.world()).filter(|_| rng.chance(400));
+    let zone = leads.map_or(any, |no| sim.world().host_no(no).zone);
     let told_in = rng.between(2_000, 40_000);
     let inside: Vec<InstanceId> = {
         let mut world = sim.world();
@@ -255,9 +272,13 @@ pub(crate) fn end(sim: &Sim) {
         world.cut.clear();
         world.cut_off.clear();
         world.store_away = false;
-        world.database.away = false;
+        world.take_database(false);
         world.fleet.zones_away.clear();
         let now = world.now();
+        if world.fleet.desired == 0 {
+            world.law.scaled = Some(sim.setting.instances);
+            world.want(sim.setting.instances);
+        }
         for host in world.hosts.values_mut() {
             host.ill_until = host.ill_until.min(now);
             host.staging_fails_until = 0;

@@ -77,6 +77,17 @@ fn who_needs_a_person(world: &World, apart: &Apart) -> Option<&'static str> {
     let Some(proven) = world.objects.head.as_ref().and_then(|head| head.proven.as_ref()) else {
         return Some("the environment never had a release that was believed");
     };
+    let newcomers = world.objects.head.as_ref().and_then(|head| head.newcomers.as_ref());
+    let unproven =
+        |record: &&&Record| Some(&record.to) == newcomers && record.state == State::SucceededUnproven;
+    if deployments
+        .iter()
+        .rev()
+        .find(unproven)
+        .is_some_and(|record| world.releases.of(&record.to).conduct != Conduct::Good)
+    {
+        return Some("an empty fleet took a release that nobody proved, and it is bad");
+    }
     let is_bad = world.releases.of(proven).conduct != Conduct::Good;
     let mut brought = deployments.iter().filter(|record| record.to == *proven);
     if is_bad && brought.clone().any(|record| record.migrated()) {

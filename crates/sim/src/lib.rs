@@ -10,6 +10,7 @@ pub mod conformance;
 mod executor;
 mod fault;
 mod judge;
+mod moment;
 mod operators;
 mod report;
 mod rng;

@@ -2,9 +2,10 @@
 
 use crate::fault::Fault;
 use crate::rng::Rng;
+use crate::rules::requests::Refusal;
 use crate::trace::What;
 use crate::world::releases::{Conduct, Ending, number_of, pinned, version};
-use crate::world::{Sim, World, agent};
+use crate::world::{EPOCH, Sim, World, agent};
 use everup_core::deployment::State;
 use everup_core::gate::HoldLimits;
 use everup_core::head::Request;
@@ -17,6 +18,9 @@ use everup_engine::mailbox::{Command, Refused};
 use futures_channel::oneshot;
 use futures_util::future::{Either, select};
 use std::pin::pin;
+
+/// How often somebody looks who waits for his moment.
+const LOOK: u64 = 50;
 
 /// Starts the deployments of the time of trouble.
 pub(crate) async fn deploy(sim: Sim) {
@@ -37,6 +41,23 @@ pub(crate) async fn deploy(sim: Sim) {
             });
         }
         press(&sim, &mut rng, &request).await;
+    }
+}
+
+/// Deploys to a fleet that wants nobody any more, whenever there is one, through one that has not ended yet.
+pub(crate) async fn deploy_to_nobody(sim: Sim) {
+    let mut rng = Rng::of(sim.setting.seed, "deploys to nobody");
+    while !sim.world().calm {
+        sim.sleep(LOOK).await;
+        let nobody = {
+            let world = sim.world();
+            world.fleet.desired == 0 && world.fleet.members.values().all(|member| member.terminating)
+        };
+        if nobody && somebody(&sim.world(), &mut rng).is_some() {
+            let good = publish(&sim, &mut rng, false, Conduct::Good);
+            press(&sim, &mut rng, &good).await;
+            sim.sleep(10 * LOOK).await;
+        }
     }
 }
 
@@ -101,7 +122,7 @@ fn request(sim: &Sim, rng: &mut Rng, no: u16, migrates: bool) -> Request {
         to: pinned(no),
         policy,
         by: "operator".to_owned(),
-        at: Wall(1_700_000_000_000 + sim.now()),
+        at: Wall(EPOCH + sim.now()),
         from: None,
         migration: None,
         idempotency: rng.chance(500).then(|| format!("wish-{no}")),
@@ -151,9 +172,19 @@ pub(crate) async fn press(
     let what = format!("deploy {} {} by {id}", request.to.version, request.policy.strategy);
     sim.world().on(&id, What::Operator(what));
     let (reply, answer) = oneshot::channel();
-    agent::command(sim, &id, Command::Deploy { request: Box::new(request.clone()), reply });
+    // Each is another person, so that it is seen whose wish became what.
+    let request = Request { by: next_operator(&mut sim.world()), ..request.clone() };
+    let (by, asked) = (request.by.clone(), sim.now());
+    agent::command(sim, &id, Command::Deploy { request: Box::new(request), reply });
     match select(answer, pin!(sim.sleep(10_000))).await {
         Either::Left((Ok(answer), _)) => {
+            if let Err(Refused::Busy { current, phase }) = &answer {
+                let (current, phase) = (current.as_ref().clone(), *phase);
+                let text = answer.as_ref().err().map_or_else(String::new, ToString::to_string);
+                let mut world = sim.world();
+                world.law.asked.last = Some(Refusal { by: by.clone(), asked, current, phase, text });
+                world.happened(None, What::Refused(by));
+            }
             let what = match &answer {
                 Ok(id) => format!("it is {id}"),
                 Err(refused) => format!("refused: {refused}"),
@@ -163,6 +194,11 @@ pub(crate) async fn press(
         }
         _ => None,
     }
+}
+
+fn next_operator(world: &mut World) -> String {
+    world.wishes += 1;
+    format!("operator {}", world.wishes)
 }
 
 /// An agent that runs.
@@ -233,7 +269,8 @@ fn look(world: &mut World, rng: &mut Rng) -> Option<Say> {
 pub(crate) async fn meddle(sim: Sim) {
     let mut rng = Rng::of(sim.setting.seed, "meddling");
     loop {
-        sim.sleep(rng.between(2_000, 40_000)).await;
+        let pause = if sim.setting.first { (300, 8_000) } else { (2_000, 40_000) };
+        sim.sleep(rng.between(pause.0, pause.1)).await;
         if sim.world().calm {
             return;
         }

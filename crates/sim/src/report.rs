@@ -1,5 +1,6 @@
 //! What many worlds came to: counts that add up, and the failures.
 
+use crate::fault::Fault;
 use crate::run::Outcome;
 use everup_core::deployment::State;
 use std::collections::BTreeMap;
@@ -23,6 +24,16 @@ const STATES: [State; 15] = [
     State::Aborted,
     State::Failed,
 ];
+
+/// Legal, and never made, with the reason.
+const NEVER: [(State, State, &str); 1] = [(
+    State::Staging,
+    State::RolledBack,
+    "nothing is touched in `staging`, so nothing goes back: it ends as failed or aborted",
+)];
+
+/// So many worlds have to see everything that can happen.
+pub(crate) const ENOUGH: u64 = 1_000;
 
 /// The sum of many outcomes.
 #[derive(Debug, Default)]
@@ -97,6 +108,26 @@ impl Report {
     }
 }
 
+impl Report {
+    /// What has to happen in so many worlds, and did not, a sentence each; nothing to say of fewer than [`ENOUGH`].
+    #[must_use]
+    pub fn not_covered(&self) -> Vec<String> {
+        if self.worlds < ENOUGH {
+            return Vec::new();
+        }
+        let never = |from: State, to: State| NEVER.iter().any(|(f, t, _)| (*f, *t) == (from, to));
+        let steps = self.missing().into_iter().filter(|(from, to)| !never(*from, *to));
+        let steps = steps.map(|(from, to)| format!("no deployment went from {from} to {to}"));
+        let made = self.transitions.keys().filter(|(from, to)| never(*from, *to));
+        let made =
+            made.map(|(from, to)| format!("a deployment went from {from} to {to}, which never happens"));
+        let faults = Fault::ALL.map(|fault| format!("{fault:?}"));
+        let faults = faults.into_iter().filter(|fault| !self.faults.contains_key(fault));
+        let faults = faults.map(|fault| format!("the fault {fault} struck nowhere"));
+        steps.chain(made).chain(faults).map(|what| format!("in {} worlds {what}", self.worlds)).collect()
+    }
+}
+
 fn legal() -> Vec<(State, State)> {
     let to =
         |from: State| STATES.into_iter().filter(move |to| from.may_become(*to)).map(move |to| (from, to));
@@ -124,7 +155,9 @@ impl fmt::Display for Report {
             writeln!(f, "  {n:>7}  {from} > {to}")?;
         }
         for (from, to) in self.missing() {
-            writeln!(f, "     none  {from} > {to}")?;
+            let never = NEVER.iter().find(|(f, t, _)| (*f, *t) == (from, to));
+            let why = never.map_or(String::new(), |(_, _, why)| format!(": {why}"));
+            writeln!(f, "     none  {from} > {to}{why}")?;
         }
         writeln!(f, "\nfaults:")?;
         for (fault, n) in &self.faults {

@@ -2,6 +2,7 @@
 
 use crate::executor::Step;
 use crate::fault::Fault;
+use crate::moment::Moment;
 use crate::rules::Broken;
 use crate::setting::Setting;
 use crate::world::releases::{Conduct, pinned, version};
@@ -37,6 +38,8 @@ pub struct Outcome {
     pub transitions: BTreeMap<(State, State), u64>,
     /// Requests: served, failed.
     pub requests: (u64, u64),
+    /// The moments that accidents are made of.
+    pub(crate) moments: BTreeMap<Moment, u64>,
     /// Why an operator had to help after the faults, if one had to.
     pub helped: Vec<String>,
     /// The rule that was broken, if one was.
@@ -91,6 +94,7 @@ fn panicked(seed: u64) -> Outcome {
         faults: BTreeMap::new(),
         transitions: BTreeMap::new(),
         requests: (0, 0),
+        moments: BTreeMap::new(),
         helped: Vec::new(),
         broken: Some(broken),
         story: Vec::new(),
@@ -106,6 +110,9 @@ fn begin(sim: &Sim) {
     sim.spawn(users::come(sim.clone()));
     sim.spawn(operators::deploy(sim.clone()));
     sim.spawn(operators::answer(sim.clone()));
+    if sim.setting.none {
+        sim.spawn(operators::deploy_to_nobody(sim.clone()));
+    }
     if sim.setting.meddling {
         sim.spawn(operators::meddle(sim.clone()));
     }
@@ -148,6 +155,7 @@ fn outcome(sim: &Sim) -> Outcome {
         faults: world.faults.iter().map(|(fault, n): (&Fault, &u64)| (format!("{fault:?}"), *n)).collect(),
         transitions: world.transitions.clone(),
         requests: (u64::from(world.requests.served), u64::from(world.requests.failed)),
+        moments: world.moments.seen(),
         helped: world.helped.clone(),
         story: if broken.is_some() { world.trace.story() } else { Vec::new() },
         broken,

@@ -41,6 +41,11 @@ pub(crate) struct Setting {
     pub(crate) aimed_at: Option<State>,
     /// Whether the environment begins empty, without a release.
     pub(crate) empty: bool,
+    /// Whether its first deployments are what it is about: an environment that begins empty, in which much goes wrong before
+    /// there is anything to go back to, under operators who cannot wait.
+    pub(crate) first: bool,
+    /// Whether the group may shrink to nothing, and somebody deploys then.
+    pub(crate) none: bool,
 }
 
 impl Setting {
@@ -53,7 +58,7 @@ impl Setting {
             3..=7 => rng.between(3, 6) as u32,
             _ => rng.between(7, 20) as u32,
         };
-        Self {
+        let drawn = Self {
             seed,
             instances,
             zones: rng.between(1, 3) as u8,
@@ -70,7 +75,35 @@ impl Setting {
             cramped: 150,
             aimed_at: None,
             empty: rng.chance(100),
+            first: false,
+            none: false,
+        };
+        // Streams of their own: the other worlds stay as they are.
+        if Rng::of(seed, "first").chance(80) {
+            drawn.of_first_deployments()
+        } else if Rng::of(seed, "none").chance(40) {
+            drawn.down_to_none()
+        } else {
+            drawn
         }
+    }
+
+    /// Where it is about the first deployments.
+    fn of_first_deployments(mut self) -> Self {
+        (self.first, self.empty, self.meddling, self.deployments) = (true, true, true, 4);
+        self.longest_start = self.longest_start.max(3_000);
+        self.migrations = self.migrations.min(400);
+        let faults = [(Fault::BadMigration, 1), (Fault::BadRelease, 1), (Fault::StoreStalls, 60)];
+        self.faults.extend(faults);
+        self
+    }
+
+    /// Where the group may end all of them.
+    fn down_to_none(mut self) -> Self {
+        (self.none, self.instances, self.deployments) = (true, self.instances.min(4), 4);
+        self.late = self.late.max(1_000);
+        self.faults.extend([(Fault::ScaleIn, 10), (Fault::ScaleOut, 25)]);
+        self
     }
 
     /// Whether `fault` belongs to this world, and how often.

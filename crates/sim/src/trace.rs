@@ -140,6 +140,8 @@ pub(crate) enum What {
     Failed(u32, Failure),
     /// An operator did something.
     Operator(String),
+    /// This operator was refused: another deployment runs.
+    Refused(String),
     /// The faults are over.
     Calm,
 }

@@ -53,6 +53,8 @@ pub fn head_after(head: &Head, record: &Record) -> Head {
             after.newcomers = Some(record.to.clone());
             after.deployed.insert(record.to.version.clone());
         }
+        // After an empty fleet took a release, that is not the last one that was proven.
+        State::Failed | State::Aborted if nobody_moved(record) => {}
         State::RolledBack | State::Aborted => after.newcomers.clone_from(&record.from),
         // Forward only: the new release is what the environment can run. Else what most of it runs.
         State::Failed if record.migrated() || most_moved(record) => {
@@ -68,6 +70,12 @@ pub fn head_after(head: &Head, record: &Record) -> Head {
         after.deployed.insert(release.version.clone());
     }
     after
+}
+
+/// Whether it ended before anybody was told to move: newcomers take what they took before.
+fn nobody_moved(record: &Record) -> bool {
+    let early = |state| matches!(state, State::Pending | State::Staging) || state == record.state;
+    record.phases.iter().all(|phase| early(phase.state))
 }
 
 /// Whether most instances serve the new release at the end: whoever boots, or did not come up, joins them.

@@ -29,6 +29,7 @@ use crate::policy::{Policy, Strategy};
 use crate::record::{Entry, Grant, PhaseEntry, Progress, Record, Say};
 use crate::release::ReleaseRef;
 use crate::time::{Millis, Wall};
+use crate::words;
 
 /// What the planner knows.
 #[derive(Debug, Clone, Copy)]
@@ -264,13 +265,27 @@ impl<'a> Planner<'a> {
                 self.enter(State::RollingBack, because);
             }
             Some(from) => {
+                let left = self.who_is_left();
                 self.enter(
                     State::Failed,
-                    format!("{because}; release {from} is forbidden since a migration"),
+                    format!("{because}; release {from} is forbidden since a migration{left}"),
                 );
             }
-            None => self.enter(State::Failed, format!("{because}; there is no release to go back to")),
+            None => {
+                let left = self.who_is_left();
+                self.enter(State::Failed, format!("{because}; there is no release to go back to{left}"));
+            }
         }
+    }
+
+    /// Where there is no way back, who did not get there is named.
+    fn who_is_left(&self) -> String {
+        let is_left = |id: &InstanceId| self.next.instances[id].progress != Progress::Done;
+        let left: Vec<InstanceId> = self.present().into_iter().filter(is_left).collect();
+        if left.is_empty() {
+            return String::new();
+        }
+        format!("; not on {}: {}", self.next.to, words::list(left.iter(), 5))
     }
 
     pub(super) fn go_back_in_time(&mut self) {

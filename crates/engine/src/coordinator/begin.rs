@@ -33,8 +33,12 @@ impl<S: Seams, B: Board> Agent<'_, S, B> {
         left: impl Fn() -> bool,
     ) -> Result<Begun, Refused> {
         let key = head_key(&self.who.environment);
+        let mut tried = Vec::new();
         loop {
             let head = read::<Head>(self.seams, &key).await.map_err(away)?;
+            if let Some(begun) = self.begun(head.as_ref(), &tried).await.map_err(away)? {
+                return Ok(begun);
+            }
             if let Some(head) = &head
                 && let Some(before) = same(&head.value, request)?
             {
@@ -51,12 +55,33 @@ impl<S: Seams, B: Board> Agent<'_, S, B> {
                 return Err(Refused::Not("whoever asked did not wait for it; nothing has begun".to_owned()));
             }
             let next = self.started(old, request);
+            tried.extend(next.current.as_ref().map(|current| current.id.clone()));
             match swap(self.seams, &key, etag.as_ref(), next).await.map_err(away)? {
                 Swapped::Done(head) => return Ok(Begun::Runs(Box::new(head))),
-                // Somebody else changed head: look again, and be refused if it was a deployment.
+                // Somebody else changed head: look again, and be refused if it was a deployment of theirs.
                 Swapped::Rival(_) => {}
             }
         }
+    }
+
+    /// What was tried before may be stored although head is somebody else's by now: a word that was said to it is enough.
+    async fn begun(
+        &self,
+        head: Option<&HeadObject>,
+        tried: &[DeploymentId],
+    ) -> Result<Option<Begun>, StoreError> {
+        let runs = |id: &DeploymentId| {
+            head.filter(|head| head.value.current.as_ref().is_some_and(|current| current.id == *id))
+        };
+        for id in tried {
+            if let Some(head) = runs(id) {
+                return Ok(Some(Begun::Runs(Box::new(head.clone()))));
+            }
+            if read::<Record>(self.seams, &record_key(&self.who.environment, id)).await?.is_some() {
+                return Ok(Some(Begun::Over(id.clone())));
+            }
+        }
+        Ok(None)
     }
 
     async fn refuse_if_busy(&self, head: &Head) -> Result<(), Refused> {

@@ -5,7 +5,7 @@ use crate::mailbox::{Call, Command, Commands};
 use everup_core::gate::{Counts, Passing};
 use everup_core::ids::{Fence, StartId, Term};
 use everup_core::instance::{Goal, Memory, Phase, Problem, Running, View};
-use everup_core::order::{Ack, Limits, Obeyed};
+use everup_core::order::{Ack, Limits, Obeyed, Task};
 use everup_core::release::ReleaseRef;
 use everup_core::seams::{Chance, Clock, Gate, Journal, Runtime, Seams};
 use everup_core::time::{Millis, Mono};
@@ -109,9 +109,12 @@ impl<'a, S: Seams> Body<'a, S> {
         self.memory.borrow().clone()
     }
 
-    /// The fence of the order whose goal is being pursued.
+    /// The fence of the order whose goal is being pursued. One to make a release ready is carried out beside the goal: an app
+    /// that was started again meanwhile does not end it.
     pub(super) fn order_fence(&self) -> Fence {
-        self.memory.borrow().order.as_ref().map(|order| order.fence).unwrap_or_default()
+        let memory = self.memory.borrow();
+        let pursued = memory.order.as_ref().filter(|order| !matches!(order.task, Task::Stage { .. }));
+        pursued.map(|order| order.fence).unwrap_or_default()
     }
 
     pub(super) fn now(&self) -> Mono {

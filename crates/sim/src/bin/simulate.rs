@@ -50,11 +50,19 @@ fn main() -> ExitCode {
     if let Some(failure) = report.failures.first() {
         tell(failure, args.story);
     }
+    let missing = report.not_covered();
+    for what in &missing {
+        eprintln!("{what}: these worlds prove less than they say");
+    }
     let differ = differing(args.first, args.replay.min(args.seeds));
     for seed in &differ {
         eprintln!("seed {seed} went another way in a second process");
     }
-    if report.failures.is_empty() && differ.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if report.failures.is_empty() && differ.is_empty() && missing.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {

@@ -1,6 +1,7 @@
-//! Rule 6: what failed stops a roll.
+//! Rule 6: what failed stops a roll; and rule 8: what the group ended does not.
 
-use crate::trace::{Event, What};
+use super::planned_at;
+use crate::trace::{Event, HostNo, What};
 use crate::world::World;
 use everup_core::deployment::State;
 use everup_core::ids::InstanceId;
@@ -38,7 +39,7 @@ fn failed<'a>(world: &World, record: &'a Record) -> Vec<&'a InstanceId> {
 }
 
 /// Who is told for the first time to move to the new release; a successor grants again what was granted before.
-fn granted_anew<'a>(before: &Record, now: &'a Record) -> Option<&'a InstanceId> {
+pub(super) fn granted_anew<'a>(before: &Record, now: &'a Record) -> Option<&'a InstanceId> {
     if now.state == State::RollingBack && now.from.as_ref() == Some(&now.to) {
         return None;
     }
@@ -60,4 +61,45 @@ fn moves_to(entry: &Entry, to: &ReleaseRef) -> bool {
 fn rolls_on(before: &Record, now: &Record) -> bool {
     let rolls = before.state == State::Rolling && now.state == State::Rolling;
     rolls && before.term == now.term && now.shared_illness_at.is_none()
+}
+
+/// One that the group ended in mid-roll is no failure of the release: neither does a roll go back, nor a deployment end in
+/// `staging`, with no more failures than it tolerates among those of whom its coordinator did not know that they are ended.
+/// An operator's word, its bound, and a minimum that nobody can keep are other reasons.
+pub(super) fn the_ended_are_no_failure(world: &World, event: &Event) -> Result<(), String> {
+    let (What::Record { id, because, .. }, Some(by)) = (&event.what, event.host) else { return Ok(()) };
+    let (Some(now), Some(before)) = (world.record(id), &world.law.record_before) else { return Ok(()) };
+    let turns = match (before.state, now.state) {
+        (State::Rolling, State::RollingBack) => before.stuck_since.is_none(),
+        (State::Staging, State::Failed) => true,
+        _ => false,
+    };
+    let asked = now.aborted_by.is_some() || now.elapsed > before.until();
+    if before.id != now.id || !turns || asked {
+        return Ok(());
+    }
+    let Some(planned) = planned_at(world, before, now, by, event.at) else { return Ok(()) };
+    let tolerated = match now.policy.strategy {
+        Strategy::Rolling => now.policy.max_failures as usize,
+        Strategy::AllAtOnce => 0,
+    };
+    let failed = failed_and_not_ended(world, now, by, planned);
+    if failed.len() > tolerated {
+        return Ok(());
+    }
+    Err(format!(
+        "{id} is {} although only {failed:?} failed of those that were not ended: {because}",
+        now.state
+    ))
+}
+
+fn failed_and_not_ended<'a>(
+    world: &World,
+    record: &'a Record,
+    by: HostNo,
+    planned: u64,
+) -> Vec<&'a InstanceId> {
+    let fell = |entry: &Entry| entry.progress == Progress::Failed && !entry.ill_before;
+    let all = record.instances.iter().filter(|(_, entry)| fell(entry)).map(|(id, _)| id);
+    all.filter(|id| !world.law.told.has_ended(by, id, planned)).collect()
 }

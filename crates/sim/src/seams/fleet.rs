@@ -2,7 +2,9 @@
 
 use super::Place;
 use crate::fault::Fault;
+use crate::moment::{Moment, leader};
 use crate::trace::What;
+use everup_core::deployment::State;
 use everup_core::fleet::Members;
 use everup_core::seams::{Fleet, FleetError};
 use futures_util::future::select;
@@ -22,6 +24,22 @@ impl Place {
         self.takes(1, 20).await;
         if fails { Err(FleetError("the fleet's engine answered with an error".to_owned())) } else { Ok(()) }
     }
+
+    fn note_a_stale_list(&self, old: &Members) {
+        let mut world = self.sim.world();
+        let rolls = world.current().is_some_and(|record| record.state == State::Rolling);
+        if rolls && leader(&world) == Some(self.no) && old.members != world.fleet.members {
+            world.moments.note(Moment::StaleListInARoll);
+        }
+    }
+
+    /// Notes what its agent knows from now on.
+    fn listed(&self, members: Members) -> Members {
+        let mut world = self.sim.world();
+        let now = world.now();
+        world.law.told.list(self.no, &members, now);
+        members
+    }
 }
 
 impl Fleet for Place {
@@ -34,14 +52,18 @@ impl Fleet for Place {
             let age = self.draw(100, 15_000);
             let world = self.sim.world();
             let then = world.now().saturating_sub(age);
-            if let Some((_, old)) = world.fleet.past.iter().rev().find(|(at, _)| *at <= then) {
-                return Ok(old.clone());
+            let old = world.fleet.past.iter().rev().find(|(at, _)| *at <= then).map(|(_, old)| old.clone());
+            drop(world);
+            if let Some(old) = old {
+                self.note_a_stale_list(&old);
+                return Ok(self.listed(old));
             }
         }
         let changed = pin!(self.sim.when(|world| (world.fleet.list().seq != since).then_some(())));
         let _ = select(changed, pin!(self.sim.sleep(POLL))).await;
         self.takes(1, 10).await;
-        Ok(self.sim.world().fleet.list())
+        let list = self.sim.world().fleet.list();
+        Ok(self.listed(list))
     }
 
     async fn leave(&self) -> Result<(), FleetError> {

@@ -12,7 +12,7 @@ use crate::fault::Fault;
 use crate::rng::Rng;
 use crate::trace::HostNo;
 use crate::world::host::Host;
-use crate::world::{Sim, environment};
+use crate::world::{EPOCH, Sim, environment};
 use everup_core::ids::InstanceId;
 use everup_core::instance::Care;
 use everup_core::policy::Policy;
@@ -79,7 +79,7 @@ impl Place {
         });
         let place = self.clone();
         self.sim.spawn_in(group, async move {
-            coordinator::run(&*place, &place.identity, wishes, &NoBoard).await;
+            coordinator::run(&*place, &place.identity, wishes, &*place).await;
         });
     }
 
@@ -108,10 +108,10 @@ impl Place {
     }
 }
 
-struct NoBoard;
-
-impl Board for NoBoard {
-    fn show(&self, _: Status) {}
+impl Board for Place {
+    fn show(&self, status: Status) {
+        self.sim.world().shown(self.no, &status);
+    }
 }
 
 impl Clock for Place {
@@ -120,7 +120,7 @@ impl Clock for Place {
     }
     fn wall(&self) -> Wall {
         let off = self.sim.world().host(&self.id).clock_off;
-        Wall((1_700_000_000_000 + self.sim.now()).saturating_add_signed(off))
+        Wall((EPOCH + self.sim.now()).saturating_add_signed(off))
     }
     async fn until(&self, at: Mono) {
         until(&self.sim.executor, at.0.saturating_sub(self.mono_base)).await;

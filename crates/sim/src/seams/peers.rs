@@ -2,6 +2,7 @@
 
 use super::Place;
 use crate::fault::Fault;
+use crate::moment::{Moment, leader};
 use crate::trace::{HostNo, What};
 use crate::world::host::number;
 use crate::world::{Sim, agent};
@@ -74,13 +75,24 @@ impl Place {
         }
     }
 
+    /// Notes what its agent knows from now on.
+    fn heard(&self, of: &InstanceId, view: Option<&View>) {
+        let Some(view) = view else { return };
+        let mut world = self.sim.world();
+        let now = world.now();
+        world.law.told.hear(self.no, of, view, now);
+    }
+
     fn check_clocks(&self, to: &InstanceId) -> Result<(), PeerError> {
-        let world = self.sim.world();
+        let mut world = self.sim.world();
         let Some(there) = world.hosts.get(to) else {
             return Err(PeerError::Silent(to.clone(), "no such address".to_owned()));
         };
         let apart = there.clock_off.abs_diff(world.hosts[&self.id].clock_off);
         if apart > CLOCKS && there.alive {
+            if leader(&world) == Some(self.no) {
+                world.moments.note(Moment::ClocksApart);
+            }
             return Err(PeerError::Clock(to.clone(), Millis(apart)));
         }
         Ok(())
@@ -95,10 +107,14 @@ impl Place {
         let (sim, from, mut to) = (self.sim.clone(), self.no, to.clone());
         self.sim.spawn(async move {
             sim.sleep(delay).await;
+            let meant = to.clone();
             if astray && matches!(call, Call::Order { .. }) {
                 to = another(&sim, &to);
             }
             if reaches(&sim, from, &to) {
+                if to != meant {
+                    sim.world().moments.note(Moment::OrderAstray);
+                }
                 let lower = arrives(&sim, &to, fence, task);
                 agent::call(&sim, &to, call);
                 if let Ok(got) = nobody.await {
@@ -189,7 +205,11 @@ impl Peers for Place {
     async fn greet(&self, to: &InstanceId, term: Term, holder: &InstanceId) -> Result<Ack, PeerError> {
         let holder = holder.clone();
         let make: Make<Ack> = Box::new(move |reply| Call::Greet { term, holder: holder.clone(), reply });
-        self.exchange(to, Message { make, fence: Fence::greeting(term), task: "greet" }, ANSWER).await
+        self.sim.world().law.told.greet(self.no, to);
+        let message = Message { make, fence: Fence::greeting(term), task: "greet" };
+        let answer = self.exchange(to, message, ANSWER).await;
+        self.heard(to, answer.as_ref().ok().map(|ack| &ack.view));
+        answer
     }
 
     async fn order(&self, order: &Order) -> Result<Ack, PeerError> {
@@ -199,7 +219,9 @@ impl Peers for Place {
         self.sim.world().on(&self.id, What::OrderSent { to, fence: order.fence, task });
         let copy = Box::new(order.clone());
         let make: Make<Ack> = Box::new(move |reply| Call::Order { order: copy.clone(), reply });
-        self.exchange(&order.to, Message { make, fence: order.fence, task }, ANSWER).await
+        let answer = self.exchange(&order.to, Message { make, fence: order.fence, task }, ANSWER).await;
+        self.heard(&order.to, answer.as_ref().ok().map(|ack| &ack.view));
+        answer
     }
 
     async fn watch(&self, id: &InstanceId, since: u64) -> Result<View, PeerError> {
@@ -207,10 +229,12 @@ impl Peers for Place {
             let make: Make<View> = Box::new(move |reply| Call::Watch { since, reply });
             Message { make, fence: Fence::default(), task: "watch" }
         };
-        match self.exchange(id, ask(since), POLL).await {
+        let answer = match self.exchange(id, ask(since), POLL).await {
             Err(PeerError::Silent(..)) if since > 0 => self.exchange(id, ask(0), ANSWER).await,
             answer => answer,
-        }
+        };
+        self.heard(id, answer.as_ref().ok());
+        answer
     }
 
     async fn poke(&self, id: &InstanceId) -> Result<(), PeerError> {

@@ -35,8 +35,12 @@ impl Place {
         if host.apps.contains_key(&slot) {
             return Err(Problem::new("start", "the port is taken".to_owned()));
         }
+        let bad = known.conduct != Conduct::Good;
         let app = app::make(host, now, &known, release, slot, start, longest);
         host.apps.insert(slot, app.clone());
+        if bad {
+            *world.faults.entry(Fault::BadRelease).or_default() += 1;
+        }
         world.on(&self.id, What::AppStarted(known.no, start.to_string()));
         Ok(app)
     }
@@ -82,6 +86,9 @@ fn finish(sim: &Sim, id: &InstanceId, run: &Run, schema: u16, ending: Ending) {
             (applied, "signal 9", Outcome::Unknown { reason, log: Vec::new() })
         }
     };
+    if ending != Ending::Applied {
+        *world.faults.entry(Fault::BadMigration).or_default() += 1;
+    }
     if applied {
         world.database.schema = world.database.schema.max(schema);
     } else if ending == Ending::Failed {

@@ -2,6 +2,7 @@
 
 use super::{PATIENCE, Place};
 use crate::fault::Fault;
+use crate::moment::Moment;
 use crate::world::World;
 use everup_core::seams::{Etag, Got, Store, StoreError, Wrote};
 use futures_channel::oneshot;
@@ -53,6 +54,9 @@ impl Place {
                 // The client gives up by itself when nobody answers; a failure is told at once.
                 sim.sleep(if away { PATIENCE.0 } else { fate.after }).await;
                 return;
+            }
+            if write && answer.is_canceled() {
+                sim.world().moments.note(Moment::WriteCameLate);
             }
             let mut got = act(&mut sim.world());
             if fate.twice {

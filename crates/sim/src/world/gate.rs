@@ -2,6 +2,7 @@
 
 use super::Sim;
 use crate::fault::Fault;
+use crate::moment::Moment;
 use crate::trace::What;
 use everup_core::gate::machine::{Arrival, Event, Kept, Machine, Pass, Ticket, Why};
 use everup_core::gate::{Drained, HoldLimits, Passing};
@@ -210,7 +211,14 @@ fn tick_at(sim: &Sim, host: &InstanceId, process: u32, due: u64) {
 
 /// Its process is lost with everything in it, and comes back from its state file.
 pub(crate) fn lose(sim: &Sim, host: &InstanceId) {
-    let no = sim.world().host(host).no;
+    let (no, waits) = {
+        let mut world = sim.world();
+        let place = world.host(host);
+        (place.no, !place.gate.waiting.is_empty())
+    };
+    if waits {
+        sim.world().moments.note(Moment::GateLostWithRequests);
+    }
     sim.world().inject(Some(no), Fault::GateLost);
     come_back(sim, host);
 }

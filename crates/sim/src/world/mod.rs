@@ -14,6 +14,7 @@ pub(crate) mod releases;
 
 use crate::executor::{Executor, Group, Sleep, WORLD, until};
 use crate::fault::Fault;
+use crate::moment::{self, Moments};
 use crate::rng::Rng;
 use crate::rules::{self, Broken, Law};
 use crate::setting::Setting;
@@ -21,6 +22,8 @@ use crate::trace::{Event, HostNo, Trace, What};
 use database::Database;
 use everup_core::deployment::State;
 use everup_core::ids::{Environment, InstanceId};
+use everup_core::record::Record;
+use everup_core::status::Status;
 use fleet::Fleet;
 use host::Host;
 use objects::Objects;
@@ -30,6 +33,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
+
+/// The wall clock's time at the beginning of every world.
+pub(crate) const EPOCH: u64 = 1_700_000_000_000;
 
 /// All state.
 pub(crate) struct World {
@@ -62,6 +68,10 @@ pub(crate) struct World {
     pub(crate) paused: BTreeSet<Group>,
     pub(crate) transitions: BTreeMap<(State, State), u64>,
     pub(crate) requests: Requests,
+    /// What accidents are made of.
+    pub(crate) moments: Moments,
+    /// How often operators have asked for a deployment.
+    pub(crate) wishes: u32,
     pub(crate) law: Law,
     pub(crate) broken: Option<Broken>,
     /// Rung when membership changed.
@@ -101,6 +111,7 @@ impl World {
     pub(crate) fn happened(&mut self, host: Option<HostNo>, what: What) {
         let event = Event { at: self.executor.now(), host, what };
         self.trace.push(event.clone());
+        moment::look(self, &event);
         if self.broken.is_none() {
             self.broken = rules::after(self, &event).err();
         }
@@ -118,9 +129,27 @@ impl World {
         self.happened(host, What::Fault(fault));
     }
 
+    /// An agent shows what it knows.
+    pub(crate) fn shown(&mut self, by: HostNo, status: &Status) {
+        if self.broken.is_none() {
+            self.broken = rules::after_show(self, by, status).err();
+        }
+    }
+
+    /// Lets all apps reach the database, or none.
+    pub(crate) fn take_database(&mut self, away: bool) {
+        self.database.away = away;
+        self.law.away_since = away.then(|| self.law.away_since.unwrap_or(self.executor.now()));
+    }
+
     /// Virtual milliseconds.
     pub(crate) fn now(&self) -> u64 {
         self.executor.now()
+    }
+
+    /// The record of the deployment `id`.
+    pub(crate) fn record(&self, id: &str) -> Option<&Record> {
+        self.objects.records.values().find(|record| record.id.as_str() == id)
     }
 
     /// The host named `id`, which has been made.
@@ -174,6 +203,8 @@ impl Sim {
             paused: BTreeSet::new(),
             transitions: BTreeMap::new(),
             requests: Requests::default(),
+            moments: Moments::default(),
+            wishes: 0,
             law: Law::default(),
             broken: None,
             bell: Bell::default(),
