@@ -2,11 +2,12 @@
 //! else users do meanwhile.
 
 use crate::harness::{Program, Setup, Shop};
+use std::collections::BTreeMap;
 
 /// A fleet of Python's http.server moves from 1 to 2 while users come; never fewer than `lowest` serve, and no more than
-/// the batch allows are spared.
+/// the batch allows are spared: so many move at once, and no more.
 #[track_caller]
-fn rolls(setup: &Setup, lowest: u64) {
+fn rolls(setup: &Setup, lowest: u64, batch: usize) {
     let fleet = Shop::serving(setup, &Program::python(), &Program::python());
     let users = fleet.users();
     let ended = fleet.deploy(&["2"]).succeeded();
@@ -16,6 +17,12 @@ fn rolls(setup: &Setup, lowest: u64) {
     assert!(ended.document["requests"]["total"].as_u64().unwrap() > 0, "{:#}", ended.document);
     assert_eq!(ended.document["requests"]["failed"], 0);
     assert_eq!(ended.document["lowest_in_service"], lowest, "{:#}", ended.document);
+    // A batch is granted with one write.
+    let mut batches: BTreeMap<_, usize> = BTreeMap::new();
+    for entry in ended.record.instances.values() {
+        *batches.entry(entry.granted.as_ref().unwrap().fence).or_default() += 1;
+    }
+    assert_eq!(batches.values().max(), Some(&batch), "{batches:?}");
 }
 
 fn setup(instances: u32, deploy: &'static str) -> Setup {
@@ -24,67 +31,67 @@ fn setup(instances: u32, deploy: &'static str) -> Setup {
 
 #[test]
 fn two_by_number() {
-    rolls(&setup(2, "batch = 1"), 1);
+    rolls(&setup(2, "batch = 1"), 1, 1);
 }
 
 #[test]
 fn two_by_number_with_overlap() {
-    rolls(&setup(2, "batch = 1\noverlap = true"), 2);
+    rolls(&setup(2, "batch = 1\noverlap = true"), 2, 1);
 }
 
 #[test]
 fn two_by_percentage() {
-    rolls(&setup(2, "batch = \"50%\""), 1);
+    rolls(&setup(2, "batch = \"50%\""), 1, 1);
 }
 
 #[test]
 fn two_by_percentage_with_overlap() {
-    rolls(&setup(2, "batch = \"50%\"\noverlap = true"), 2);
+    rolls(&setup(2, "batch = \"50%\"\noverlap = true"), 2, 1);
 }
 
 #[test]
 fn four_by_number() {
-    rolls(&setup(4, "batch = 1"), 3);
+    rolls(&setup(4, "batch = 1"), 3, 1);
 }
 
 #[test]
 fn four_by_number_with_overlap() {
-    rolls(&setup(4, "batch = 1\noverlap = true"), 4);
+    rolls(&setup(4, "batch = 1\noverlap = true"), 4, 1);
 }
 
 #[test]
 fn four_by_percentage() {
-    rolls(&setup(4, "batch = \"50%\""), 2);
+    rolls(&setup(4, "batch = \"50%\""), 2, 2);
 }
 
 #[test]
 fn four_by_percentage_with_overlap() {
-    rolls(&setup(4, "batch = \"50%\"\noverlap = true"), 4);
+    rolls(&setup(4, "batch = \"50%\"\noverlap = true"), 4, 2);
 }
 
 #[test]
 fn eight_by_number() {
-    rolls(&setup(8, "batch = 3"), 5);
+    rolls(&setup(8, "batch = 3"), 5, 3);
 }
 
 #[test]
 fn eight_by_number_with_overlap() {
-    rolls(&setup(8, "batch = 3\noverlap = true"), 8);
+    rolls(&setup(8, "batch = 3\noverlap = true"), 8, 3);
 }
 
 #[test]
 fn eight_by_percentage() {
-    rolls(&setup(8, "batch = \"25%\""), 6);
+    rolls(&setup(8, "batch = \"25%\""), 6, 2);
 }
 
 #[test]
 fn eight_by_percentage_with_overlap() {
-    rolls(&setup(8, "batch = \"25%\"\noverlap = true"), 8);
+    rolls(&setup(8, "batch = \"25%\"\noverlap = true"), 8, 2);
 }
 
 #[test]
 fn a_single_one_with_overlap() {
-    rolls(&Setup { instances: 1, deploy: "overlap = true", ..Setup::default() }, 1);
+    rolls(&setup(1, "overlap = true"), 1, 1);
 }
 
 #[test]
