@@ -18,6 +18,8 @@ use hyper::body::{Body, Incoming};
 use hyper::client::conn::TrySendError;
 use hyper::{Request, Response};
 use std::rc::Rc;
+use std::time::{Duration, Instant};
+use tokio::time::timeout_at;
 
 /// A request that has its answer's head.
 pub(crate) struct Sent {
@@ -43,6 +45,18 @@ impl From<Fault> for Unsent {
     }
 }
 
+/// Who looks after an app hears of its death within a moment, and has its gate keep what arrives. Who came in between waits
+/// for that so long, and is not failed for it.
+const NOTICED: Duration = Duration::from_secs(1);
+
+/// Where a request was not taken.
+#[derive(Default)]
+struct Search {
+    tried: Vec<SlotKey>,
+    /// Nobody took it; what the gates say is waited for until then.
+    until: Option<Instant>,
+}
+
 /// Connections that turn out to be closed before anything was sent over them; more than a full pool of them in a
 /// row, and something is wrong.
 const UNSENT: u32 = 3;
@@ -65,10 +79,10 @@ pub(crate) async fn send(
 ) -> Result<Sent, Unsent> {
     let repeatable = is_repeatable(request.method(), !request.body().is_end_stream());
     let mut pooled = Some(repeatable);
-    let mut tried = Vec::new();
+    let mut search = Search::default();
     for _ in 0..=UNSENT {
         let mut connection;
-        (flight, connection) = reach(proxy, flight, pooled.take(), &mut tried, bytes).await?;
+        (flight, connection) = reach(proxy, flight, pooled.take(), &mut search, bytes).await?;
         let upload = request.body().progress();
         let copy = copy_if_needed(&request, &connection, repeatable);
         match attempt(&flight, &mut connection, request, &upload).await {
@@ -77,8 +91,8 @@ pub(crate) async fn send(
                 Some(again) => {
                     request = again;
                     connection.task.abort();
-                    tried.push(connection.way.slot);
-                    flight = elsewhere(proxy, flight, &mut tried, bytes).await?;
+                    search.tried.push(connection.way.slot);
+                    flight = elsewhere(proxy, flight, &mut search, bytes).await?;
                     pooled = Some(repeatable);
                 }
             },
@@ -137,7 +151,7 @@ async fn reach(
     proxy: &Proxy,
     mut flight: Flight,
     pooled: Option<bool>,
-    tried: &mut Vec<SlotKey>,
+    search: &mut Search,
     bytes: u64,
 ) -> Result<(Flight, Connection), Unsent> {
     loop {
@@ -154,25 +168,29 @@ async fn reach(
             }
             Err(e) => {
                 tracing::debug!("no connection to {}: {e}", way.address);
-                tried.push(way.slot);
-                flight = elsewhere(proxy, flight, tried, bytes).await?;
+                search.tried.push(way.slot);
+                flight = elsewhere(proxy, flight, search, bytes).await?;
             }
         }
     }
 }
 
-async fn elsewhere(
-    proxy: &Proxy,
-    flight: Flight,
-    tried: &mut Vec<SlotKey>,
-    bytes: u64,
-) -> Result<Flight, Unsent> {
-    match proxy.gates.unreachable(flight, tried, bytes) {
+async fn elsewhere(proxy: &Proxy, flight: Flight, search: &mut Search, bytes: u64) -> Result<Flight, Unsent> {
+    let seen = proxy.gates.seq();
+    let mut entry = proxy.gates.unreachable(flight, &search.tried, bytes);
+    if matches!(entry, Entry::Unreachable) {
+        let until = *search.until.get_or_insert_with(|| Instant::now() + NOTICED);
+        let changed = proxy.gates.until(|| (proxy.gates.seq() != seen).then_some(()));
+        timeout_at(until.into(), changed).await.map_err(|_| Fault::Unreachable)?;
+        search.tried.clear();
+        entry = proxy.gates.arrive(Instant::now(), bytes);
+    }
+    match entry {
         Entry::In(flight) => Ok(flight),
         Entry::Unreachable => Err(Fault::Unreachable.into()),
         Entry::Refused(refusal) => Err(Unsent::Refused(refusal)),
         Entry::Waits(waiter) => {
-            tried.clear();
+            search.tried.clear();
             waiter.await.map_err(Unsent::Refused)
         }
     }

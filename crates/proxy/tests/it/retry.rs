@@ -3,6 +3,7 @@
 use crate::app::*;
 use crate::client::*;
 use crate::world::*;
+use everup_core::seams::Gate;
 use everup_core::time::Millis;
 use everup_proxy::Config;
 use std::cell::{Cell, RefCell};
@@ -157,6 +158,29 @@ fn when_nobody_can_be_reached_it_says_so_and_goes_on_trying() {
         assert_eq!((reply.status.as_u16(), reply.error()), (502, Some("unreachable")));
         let _back = again(address).await;
         assert_eq!(say(proxy.address, "POST", "/", "order").await.unwrap().status, 200);
+    });
+}
+
+/// The only app has died, and its agent has not said so yet: who comes in between waits for its word.
+#[test]
+fn who_comes_before_a_death_is_told_waits_for_the_next_app() {
+    test(async {
+        let (dead, next) = (App::named("dead").await, App::named("next").await);
+        let proxy = Running::start(Config::default()).await;
+        let id = proxy.add("i-1", Some(dead.address)).await;
+        dead.kill().await;
+        let from = now();
+        let address = proxy.address;
+        let asked = tokio::task::spawn_local(async move { say(address, "POST", "/", "order").await });
+        proxy.until(&id, |counts| counts.in_flight == 0 && counts.waiting == 0).await;
+        let gate = proxy.client.gate(id.clone());
+        gate.drain(&drain(Millis::ZERO)).await.unwrap();
+        proxy.until(&id, |counts| counts.waiting == 1).await;
+        gate.switch(&upstream(next.address, "next")).await.unwrap();
+        gate.release().await.unwrap();
+        let reply = asked.await.unwrap().unwrap();
+        assert_eq!((reply.status.as_u16(), reply.text()), (200, "next"));
+        assert_eq!(proxy.measure(from).await.requests.failed, 0);
     });
 }
 
