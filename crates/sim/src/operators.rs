@@ -158,7 +158,7 @@ fn policy(sim: &Sim, rng: &mut Rng, migrates: bool) -> Policy {
 fn hold(sim: &Sim) -> HoldLimits {
     let mut rng = Rng::of(sim.setting.seed, &format!("hold at {}", sim.now()));
     let short = !sim.setting.is_calm() && rng.chance(250);
-    let wait = if short { Millis(rng.between(300, 8_000)) } else { HoldLimits::default().wait };
+    let wait = if short { Millis(rng.between(200, 4_000)) } else { HoldLimits::default().wait };
     HoldLimits { wait, ..HoldLimits::default() }
 }
 
@@ -265,7 +265,7 @@ fn look(world: &mut World, rng: &mut Rng) -> Option<Say> {
 pub(crate) async fn meddle(sim: Sim) {
     let mut rng = Rng::of(sim.setting.seed, "meddling");
     loop {
-        let pause = if sim.setting.first { (200, 4_000) } else { (2_000, 40_000) };
+        let pause = if sim.setting.first { (300, 8_000) } else { (2_000, 40_000) };
         sim.sleep(rng.between(pause.0, pause.1)).await;
         if sim.world().calm {
             return;
