@@ -68,10 +68,10 @@ fn publish_a_fix(sim: &Sim) -> u16 {
     world.releases.publish(schema, Conduct::Good).no
 }
 
-/// Where the design wants a person, and why; nothing where the fleet had to come together by itself. Of the worlds 1 to 2,000
-/// 73 are helped: in 40 there is only forward, and the release is bad; in 29 no release was ever believed, so that there
-/// was no way back; in 3 one went bad after it was believed; in 1 an instance did not answer until its deployment was
-/// over, and was named.
+/// Where the design wants a person, and why; nothing where the fleet had to come together by itself. The report counts them
+/// by these sentences: most often there is only forward, and the release is bad, or no release was ever believed, so that
+/// there was no way back; seldom one went bad after it was believed, or an empty fleet took one that nobody had proven, or an
+/// instance did not answer until its deployment was over, and was named.
 fn who_needs_a_person(world: &World, apart: &Apart) -> Option<&'static str> {
     let deployments = deployments(world);
     let Some(proven) = world.objects.head.as_ref().and_then(|head| head.proven.as_ref()) else {

@@ -79,10 +79,12 @@ impl Setting {
             none: false,
         };
         // Streams of their own: the other worlds stay as they are.
-        if Rng::of(seed, "first").chance(80) {
+        if Rng::of(seed, "first").chance(100) {
             drawn.of_first_deployments()
         } else if Rng::of(seed, "none").chance(40) {
             drawn.down_to_none()
+        } else if Rng::of(seed, "runners").chance(30) {
+            drawn.of_lost_runners()
         } else {
             drawn
         }
@@ -95,6 +97,14 @@ impl Setting {
         self.migrations = self.migrations.min(400);
         let faults = [(Fault::BadMigration, 1), (Fault::BadRelease, 1), (Fault::StoreStalls, 60)];
         self.faults.extend(faults);
+        self
+    }
+
+    /// Where what goes wrong does so while a migration runs.
+    fn of_lost_runners(mut self) -> Self {
+        (self.aimed_at, self.migrations, self.instances) =
+            (Some(State::Migrating), 800, self.instances.max(2));
+        self.faults.insert(Fault::HostLost, 3);
         self
     }
 
