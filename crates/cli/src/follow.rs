@@ -133,7 +133,7 @@ impl<'r> Follower<'r> {
 
     /// Listens to one agent after the other, to each as long as it tells.
     async fn round(&mut self, enough: &impl Fn(&Status) -> bool) -> Result<Option<Ended>, Failure> {
-        for agent in self.reach.agents().await? {
+        for agent in self.reach.agents(|words| self.screen.say(words)).await? {
             loop {
                 match self.through(&agent, enough).await {
                     Ok(Left::Ended(ended)) => return Ok(Some(ended)),

@@ -13,9 +13,10 @@ use everup_web::keyring::Keyring;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use http::StatusCode;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// How long agents are waited for.
 #[derive(Clone, Copy)]
@@ -33,6 +34,8 @@ const AWAKE: Patience = Patience { next: SLOW, each: Duration::from_secs(5) };
 const LOOK: Patience = Patience { next: SLOW, each: Duration::from_secs(30) };
 /// What changes something is asked of one after the other.
 const CHANGE: Patience = Patience { next: FOR_EVER, each: Duration::from_secs(30) };
+/// The keeper answers within this, or not at all.
+const KEEPER: Duration = Duration::from_secs(30);
 /// Longer than any call takes.
 const FOR_EVER: Duration = Duration::from_secs(24 * 3_600);
 /// A wait that is over by then needs no word.
@@ -71,13 +74,22 @@ impl Reach {
         &self.keeper
     }
 
-    /// A client for each agent of the fleet, as the keeper, or what it left, says.
+    /// A client for each agent of the fleet, as the keeper, or what it left, says. `say` is told if the keeper takes longer
+    /// than a moment.
     ///
     /// # Errors
     /// When nobody knows of a fleet.
-    pub async fn agents(&self) -> Result<Vec<Client>, Failure> {
-        let fleet = self.keeper.members(0).await.map_err(unreachable)?;
-        let members = fleet.members.members.into_values();
+    pub async fn agents(&self, say: impl FnOnce(&str)) -> Result<Vec<Client>, Failure> {
+        let mut asked = pin!(self.keeper.members(0));
+        let fleet = match timeout(MOMENT, &mut asked).await {
+            Ok(fleet) => fleet,
+            Err(_) => {
+                let left = (KEEPER - MOMENT).as_secs();
+                say(&format!("waiting for the keeper to answer, for at most {left} s"));
+                asked.await
+            }
+        };
+        let members = fleet.map_err(unreachable)?.members.members.into_values();
         Ok(members.map(|member| self.http.client(member.address, self.environment.as_str())).collect())
     }
 
@@ -92,7 +104,7 @@ impl Reach {
         wanted: &str,
         call: impl AsyncFn(&Client) -> Result<T, CallFailure>,
     ) -> Result<T, Failure> {
-        let agents = self.agents().await?;
+        let agents = self.agents(|words| self.out.say(words)).await?;
         let awake = async |agent: &Client| agent.version().await.map(|_| agent.address().to_owned());
         let first = self.ask_in_turn(&agents, wanted, awake, AWAKE).await?;
         let (mut awake, others): (Vec<_>, Vec<_>) =
@@ -110,7 +122,20 @@ impl Reach {
         wanted: &str,
         call: impl AsyncFn(&Client) -> Result<T, CallFailure>,
     ) -> Result<T, Failure> {
-        self.ask_in_turn(&self.agents().await?, wanted, call, LOOK).await
+        self.ask_in_turn(&self.agents(|words| self.out.say(words)).await?, wanted, call, LOOK).await
+    }
+
+    /// As [`Self::look`], for a call that says itself what it waits for.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub async fn look_told<T>(
+        &self,
+        wanted: &str,
+        call: impl AsyncFn(&Client) -> Result<T, CallFailure>,
+    ) -> Result<T, Failure> {
+        let quiet = Self { out: Out::QUIET, ..self.clone() };
+        quiet.ask_in_turn(&self.agents(|words| self.out.say(words)).await?, wanted, call, LOOK).await
     }
 
     async fn ask_in_turn<T>(

@@ -3,12 +3,15 @@
 use crate::context::{Context, block_on};
 use crate::demo::report::Report;
 use crate::demo::stage::Stage;
-use crate::demo::story::Teller;
+use crate::demo::story::{self, Teller};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::follow::Interrupts;
 use crate::output::{failure_text, paint};
 use crate::wire_up::house::program;
 use crate::wire_up::ready;
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// Arguments of `everup demo`.
 #[derive(Debug, clap::Args)]
@@ -18,6 +21,9 @@ pub struct Args {
     pub once: bool,
 }
 
+/// A signal that has come is told of within this.
+const AT_ONCE: Duration = Duration::from_millis(100);
+
 /// Runs the command: sets the stage, tells the story, clears up, says what was shown, also of a story that broke off.
 ///
 /// # Errors
@@ -25,8 +31,17 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     context.out.say("a fleet of 4 instances is being started in a folder of its own; Ctrl-C ends it");
     let stage = Stage::set()?;
-    stage.up()?;
-    let played = block_on(play(&stage, args, context));
+    let played = block_on(async {
+        // From here on it ends the fleet as well.
+        let mut interrupts = Interrupts::listen()?;
+        match stage.up() {
+            // On a terminal it ends the command that starts the fleet, too; of it the runtime has not heard yet.
+            Err(_) if timeout(AT_ONCE, interrupts.next()).await.is_ok() => Err(story::interrupted()),
+            Err(failure) => Err(failure),
+            Ok(()) => play(&stage, interrupts, args, context).await,
+        }
+    });
+    // Also of one that did not come up: some of it may run.
     let down = stage.down();
     let mut report = played?;
     if let Err(failure) = down {
@@ -39,9 +54,14 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     Ok(report.exit())
 }
 
-async fn play(stage: &Stage, args: &Args, context: &Context) -> Result<Report, Failure> {
+async fn play(
+    stage: &Stage,
+    interrupts: Interrupts,
+    args: &Args,
+    context: &Context,
+) -> Result<Report, Failure> {
     let mut teller = Teller::new(stage, context.out)?;
-    teller.tell().await;
+    teller.tell(interrupts).await;
     let report = teller.report;
     ending(&report, context);
     if context.out.terminal && !args.once && report.error.is_none() {

@@ -6,7 +6,7 @@ use crate::context::{Context, block_on};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::follow::whole;
-use crate::output::{Out, paint};
+use crate::output::paint;
 use crate::reach::Reach;
 use crate::store;
 use everup_core::status::{Line, Status};
@@ -110,7 +110,7 @@ fn address(settings: &Settings) -> Result<String, String> {
 }
 
 fn status(settings: &Settings, context: &Context) -> Result<Status, Failure> {
-    let reach = Reach::new(settings, Out::QUIET)?;
+    let reach = Reach::new(settings, context.out)?;
     // More than one agent may be asked; one word about it is enough.
     let told = Cell::new(false);
     let tell = |words: &str| {
@@ -118,7 +118,7 @@ fn status(settings: &Settings, context: &Context) -> Result<Status, Failure> {
             context.out.say(words);
         }
     };
-    block_on(reach.look("the fleet could not be asked", async |agent: &Client| whole(agent, tell).await))
+    block_on(reach.look_told("the fleet could not be asked", async |agent: &Client| whole(agent, tell).await))
 }
 
 /// A fleet serves without its keeper, and nobody sees to it any more.

@@ -4,7 +4,7 @@ use crate::context::{Context, block_on};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::follow::{Ended, Follower, whole};
-use crate::output::{Out, paint};
+use crate::output::paint;
 use crate::progress::{frame, receipt};
 use crate::reach::Reach;
 use everup_host::local::client::KeeperError;
@@ -29,8 +29,7 @@ pub(super) const KEEPER_GONE: &str =
 /// # Errors
 /// When no agent answers.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
-    // Whom it waits for `whole` says, which knows more.
-    let reach = Reach::new(&context.settings()?, Out::QUIET)?;
+    let reach = Reach::new(&context.settings()?, context.out)?;
     if args.watch {
         return block_on(async {
             say_who_keeps(&reach, context).await;
@@ -38,14 +37,14 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         });
     }
     // More than one agent may be asked; one word about it is enough.
-    let told = Cell::new(context.out.json);
+    let told = Cell::new(false);
     let tell = |words: &str| {
         if !told.replace(true) {
             context.out.say(words);
         }
     };
     let call = async |agent: &Client| whole(agent, tell).await;
-    let status = block_on(reach.look("the fleet's status could not be read", call))?;
+    let status = block_on(reach.look_told("the fleet's status could not be read", call))?;
     let text = || {
         let mut lines = frame::lines(&status, now(), context.out.page);
         if let Some(record) = status.record.as_ref().filter(|record| record.state.is_final()) {

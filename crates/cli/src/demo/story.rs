@@ -65,10 +65,10 @@ impl<'s> Teller<'s> {
 
     /// All of it, from the first deployment to the last, unless Ctrl-C comes before. What was shown until its end,
     /// whichever that was, is in the report.
-    pub async fn tell(&mut self) {
+    pub async fn tell(&mut self, mut interrupts: Interrupts) {
         let told = tokio::select! {
             told = self.chapters() => told,
-            left = tokio::signal::ctrl_c() => Err(left.map_or_else(failed, |()| interrupted())),
+            () = interrupts.next() => Err(interrupted()),
         };
         if let Err(failure) = told {
             self.report.broke_off(failure);
@@ -224,7 +224,7 @@ impl<'s> Teller<'s> {
     async fn another(&self, victim: &InstanceId) -> Result<Client, Failure> {
         let fleet = self.reach.keeper().members(0).await.map_err(failed)?;
         let dead = fleet.members.members.get(victim).map(|member| member.address.clone());
-        let agents = self.reach.agents().await?;
+        let agents = self.reach.agents(|_| ()).await?;
         let other = agents.into_iter().find(|agent| Some(agent.address()) != dead.as_deref());
         other.ok_or_else(|| failed("there is no other agent"))
     }
@@ -399,7 +399,8 @@ fn failed(happened: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::Internal, "the demo could not go on", happened)
 }
 
-fn interrupted() -> Failure {
+/// Ctrl-C.
+pub(crate) fn interrupted() -> Failure {
     Failure::new(Exit::StillRunning, "the demo was ended", "Ctrl-C")
 }
 

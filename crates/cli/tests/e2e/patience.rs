@@ -166,6 +166,18 @@ fn agents_that_hang_are_named() {
     }
 }
 
+#[test]
+fn a_keeper_that_hangs_is_named() {
+    let fleet = Shop::new(&Setup { instances: 1, ..Setup::default() }).up();
+    for words in [&["versions"][..], &["status", "--json"]] {
+        freeze(fleet.keeper.id());
+        let asking = Asking::begin(fleet.command(words));
+        asking.says("waiting for the keeper to answer, for at most 29 s");
+        signal(fleet.keeper.id(), Signal::CONT);
+        asking.ended().done();
+    }
+}
+
 /// What an answer takes the prober has to wait for.
 #[test]
 fn the_receipt_is_waited_for_in_words() {

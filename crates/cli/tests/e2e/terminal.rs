@@ -1,6 +1,6 @@
 //! What a person sees: progress is drawn over and over in one place, and is whole when it is left, at any width.
 
-use crate::harness::{Fleet, Program, Setup, Shop, Terminal};
+use crate::harness::{Fleet, Program, Setup, Shop, Terminal, left, until};
 
 fn fleet() -> Fleet {
     Shop::serving(&Setup { instances: 3, ..Setup::default() }, &Program::python(), &Program::python())
@@ -61,6 +61,19 @@ fn ctrl_c_leaves_the_frame_as_it_is() {
     one_frame(&fleet, &lines);
     assert!(text.contains("goes on; `everup status --watch` follows it"), "{text}");
     fleet.all_serve(3, "2");
+}
+
+/// Whoever does not want to see it after all leaves nothing running, however early.
+#[test]
+fn ctrl_c_while_the_demo_starts_leaves_nothing() {
+    let shop = Shop::new(&Setup::default());
+    let mut terminal = Terminal::run(&shop, &["demo"], 100);
+    until("the demo's keeper", || (left(shop.path()).len() > 2).then_some(()));
+    terminal.keys(b"\x03");
+    let (code, lines) = terminal.ended();
+    assert_eq!(code, 8, "{}", lines.join("\n"));
+    assert!(lines.iter().any(|line| line.contains("the demo was ended: Ctrl-C")), "{}", lines.join("\n"));
+    assert_eq!(left(shop.path()), Vec::<i32>::new());
 }
 
 /// It stays up, and says where everything is; Ctrl-C ends it.

@@ -14,7 +14,7 @@ mod watch;
 pub(crate) use clock::Clock;
 pub(crate) use deployment::{Ended, Running};
 pub(crate) use fleet::{Fleet, get};
-pub(crate) use processes::{freeze, signal};
+pub(crate) use processes::{freeze, left, signal};
 pub(crate) use program::{Flaw, Program, python};
 pub(crate) use shop::{Said, Setup, Shop};
 pub(crate) use stranger::Stranger;

@@ -42,10 +42,15 @@ pub(crate) fn minders(instance: &Path) -> Vec<State> {
     states.filter(|state| state.minder.lives() || state.child.as_ref().is_some_and(Identity::lives)).collect()
 }
 
+/// What belongs to `folder` and runs.
+pub(crate) fn left(folder: &Path) -> Vec<i32> {
+    all().into_iter().filter(|pid| belongs(*pid, folder)).collect()
+}
+
 /// Ends all that belongs to `folder`, the keeper and those who start others first; done when nothing is left.
 pub(crate) fn sweep(folder: &Path) {
     for _ in 0..100 {
-        let found: Vec<_> = all().into_iter().filter(|pid| belongs(*pid, folder)).collect();
+        let found = left(folder);
         if found.is_empty() {
             return;
         }
