@@ -68,7 +68,8 @@ fn ctrl_c_leaves_the_frame_as_it_is() {
 fn ctrl_c_while_the_demo_starts_leaves_nothing() {
     let shop = Shop::new(&Setup::default());
     let mut terminal = Terminal::run(&shop, &["demo"], 100);
-    until("the demo's keeper", || (left(shop.path()).len() > 2).then_some(()));
+    // Two commands, and what has a session of its own by then: the keeper, the balancer, an agent.
+    until("the demo's agents", || (left(shop.path()).len() > 6).then_some(()));
     terminal.keys(b"\x03");
     let (code, lines) = terminal.ended();
     assert_eq!(code, 8, "{}", lines.join("\n"));
