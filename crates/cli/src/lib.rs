@@ -10,6 +10,7 @@ pub mod demo;
 pub mod exit;
 pub mod failure;
 pub mod follow;
+pub mod foresight;
 pub mod load;
 pub mod output;
 pub mod progress;

@@ -5,6 +5,7 @@ use crate::context::{Context, block_on};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::follow::{Ended, Follower, Interrupts};
+use crate::foresight;
 use crate::output::table::{quoted, wrap};
 use crate::output::{Out, paint};
 use crate::progress::{document, frame, receipt};
@@ -78,6 +79,9 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     block_on(async {
         let line = line(&reach, &args.version).await?;
         let policy = policy(args, settings.deploy, &line, &reach, context).await?;
+        if let Some(foreseen) = foreseen(&reach, &policy).await {
+            context.out.say(format!("{} {foreseen}", paint::busy("note:")));
+        }
         let request = Deploy {
             version: args.version.clone(),
             policy: Some(policy),
@@ -183,6 +187,16 @@ async fn policy(
         None => {}
     }
     Ok(policy)
+}
+
+/// What is worth knowing before requests are held; nothing where it cannot be found out.
+async fn foreseen(reach: &Reach, policy: &Policy) -> Option<String> {
+    if policy.strategy != Strategy::AllAtOnce {
+        return None;
+    }
+    let read = reach
+        .look("the last deployments could not be read", async |agent: &Client| agent.deployments().await);
+    foresight::too_long(&read.await.ok()?, policy)
 }
 
 /// Whether the release brings a migration that was not applied yet.

@@ -107,6 +107,10 @@ fn a_migration_that_outlasts_the_hold_refuses_and_goes_on() {
     assert!(tally.misses.iter().all(|miss| miss.reason.starts_with("503")), "{:#?}", tally.misses);
     assert_eq!(runs(&fleet), 1);
     fleet.all_serve(2, "2");
+    // The next one says so beforehand.
+    fleet.publish("3", &Program::python());
+    let next = fleet.deploy(&["3", "--strategy", "all-at-once"]);
+    assert!(next.err.contains("held requests for") && next.err.contains("[hold] wait"), "{}", next.err);
 }
 
 /// C22: its parent ends at once with 0 and says a lot; the migration is over when its last process has ended.
