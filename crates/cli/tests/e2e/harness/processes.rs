@@ -2,8 +2,9 @@
 
 use everup_host::local::ledger::Ledger;
 use everup_host::minder::State;
-use everup_host::proc::Identity;
+use everup_host::proc::{Identity, below};
 use rustix::process::{Pid, Signal, kill_process};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -42,9 +43,17 @@ pub(crate) fn minders(instance: &Path) -> Vec<State> {
     states.filter(|state| state.minder.lives() || state.child.as_ref().is_some_and(Identity::lives)).collect()
 }
 
-/// What belongs to `folder` and runs.
+/// What belongs to `folder` and runs, with all that it has started: nginx writes over its environment.
 pub(crate) fn left(folder: &Path) -> Vec<i32> {
-    all().into_iter().filter(|pid| belongs(*pid, folder)).collect()
+    let marked: Vec<i32> = all().into_iter().filter(|pid| belongs(*pid, folder)).collect();
+    let started = |pid: &i32| below(pid.unsigned_abs()).into_iter().map(|stat| stat.pid.cast_signed());
+    marked
+        .iter()
+        .flat_map(started)
+        .chain(marked.iter().copied())
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect()
 }
 
 /// Ends all that belongs to `folder`, the keeper and those who start others first; done when nothing is left.
