@@ -30,7 +30,9 @@ fn first_cell(row: &str) -> &str {
 
 fn quoted(text: &'static str) -> Vec<&'static str> {
     // What is within a list is looked at by its own test.
-    text.split('`').skip(1).step_by(2).filter(|field| !field.starts_with('{')).collect()
+    let fields: Vec<_> = text.split('`').skip(1).step_by(2).filter(|field| !field.starts_with('{')).collect();
+    assert!(!fields.is_empty(), "it names no field: {text}");
+    fields
 }
 
 #[track_caller]
@@ -47,7 +49,10 @@ fn document(said: &Said, of: &str) -> Value {
     let document: Value =
         serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{of}: {error}:\n{}", said.out));
     match document.as_array() {
-        Some(list) => list.iter().for_each(|one| has(one, &fields(of))),
+        Some(list) => {
+            assert!(!list.is_empty(), "{of} lists nothing: {}", said.err);
+            list.iter().for_each(|one| has(one, &fields(of)));
+        }
         None => has(&document, &fields(of)),
     }
     document
