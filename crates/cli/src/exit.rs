@@ -15,7 +15,7 @@ pub enum Exit {
     RolledBack = 3,
     /// The deployment failed and the fleet is mixed; what is not where it should be is named.
     Mixed = 4,
-    /// The deployment waits for a person's word about its migration.
+    /// The deployment waits for a person's word: about its migration, or about instances that vanished on their way.
     NeedsOperator = 5,
     /// Done, but the receipt has a hole: nobody can say whether a request failed.
     NotMeasured = 6,
@@ -60,7 +60,7 @@ impl Exit {
             Self::BadInput => "bad input: nothing was changed",
             Self::RolledBack => "rolled back: the fleet is on the release before",
             Self::Mixed => "failed: the fleet is mixed",
-            Self::NeedsOperator => "needs an operator's word about a migration",
+            Self::NeedsOperator => "needs an operator's word: it says about what",
             Self::NotMeasured => "done, but not measured: the receipt has a hole",
             Self::Busy => "refused: another deployment runs",
             Self::StillRunning => "still running: the command detached",

@@ -28,6 +28,10 @@ pub struct Head {
     pub newcomers: Option<ReleaseRef>,
     /// The last release that a fleet proved.
     pub proven: Option<ReleaseRef>,
+    /// Whether newcomers take a release that was deployed to an empty fleet: the first that serves it proves it, and where
+    /// it does not serve, the fleet falls back to the one that is proven.
+    #[serde(default)]
+    pub unproven: bool,
     /// Releases that must not start: the schema has moved on.
     #[serde(default)]
     pub forbidden: BTreeSet<Version>,
@@ -109,6 +113,7 @@ impl Head {
             current: None,
             newcomers: None,
             proven: None,
+            unproven: false,
             forbidden: BTreeSet::new(),
             applied: BTreeMap::new(),
             deployed: BTreeSet::new(),
@@ -130,6 +135,28 @@ impl Head {
         self.asked.push(Asked { key, deployment: deployment.clone(), to: request.to.clone() });
         let surplus = self.asked.len().saturating_sub(MOST_ASKED);
         self.asked.drain(..surplus);
+    }
+
+    /// The release that newcomers take unproven, while no deployment runs that decides about it.
+    #[must_use]
+    pub fn on_trial(&self) -> Option<&ReleaseRef> {
+        self.newcomers.as_ref().filter(|_| self.unproven && self.current.is_none())
+    }
+
+    /// Head once an instance has served what newcomers take for long enough.
+    #[must_use]
+    pub fn with_trial_passed(&self) -> Self {
+        let mut after = self.clone();
+        after.proven.clone_from(&after.newcomers);
+        after.unproven = false;
+        after
+    }
+
+    /// What the fleet falls back to if the release on trial does not serve.
+    #[must_use]
+    pub fn instead_of_trial(&self) -> Option<&ReleaseRef> {
+        let trial = self.on_trial()?;
+        self.proven.as_ref().filter(|proven| *proven != trial && self.allows(proven))
     }
 
     /// Whether `release` may run (rule 3).

@@ -170,6 +170,22 @@ impl Record {
         self.run().is_some_and(|run| matches!(run.outcome, Some(Outcome::Exited { code: 0, .. })))
     }
 
+    /// Who ended on the way to the new release without a word of the fleet before, since an operator let it go on last.
+    #[must_use]
+    pub fn vanished(&self) -> Vec<&InstanceId> {
+        self.instances.iter().filter(|(_, entry)| entry.vanished).map(|(id, _)| id).collect()
+    }
+
+    /// Whether it stands still until a person has decided something that the person does not know of yet.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        match self.state {
+            State::NeedsOperator => true,
+            State::Paused => !self.vanished().is_empty(),
+            _ => false,
+        }
+    }
+
     /// Adds a past fact to the story.
     pub fn tell(&mut self, at: Wall, what: impl Into<String>) {
         if self.story.len() >= LONGEST_STORY {
@@ -241,6 +257,12 @@ pub struct Entry {
     /// It has objected to being taken for out of service.
     #[serde(default)]
     pub objected: bool,
+    /// The fleet has said that it ends it.
+    #[serde(default)]
+    pub ending: bool,
+    /// It ended while it moved, and the fleet had not said that it would end it. Until an operator lets the roll go on.
+    #[serde(default)]
+    pub vanished: bool,
 }
 
 /// What was granted to an instance.

@@ -6,6 +6,7 @@ use everup_core::ids::{DeploymentId, InstanceId, Term, WriteId};
 use everup_core::instance::View;
 use everup_core::order::{Ack, Order};
 use everup_core::record::{Say, Word};
+use everup_core::release::ReleaseRef;
 use everup_core::status::Status;
 use everup_core::time::Millis;
 use everup_core::words;
@@ -50,6 +51,15 @@ pub enum Call {
     },
 }
 
+/// What an instance made of the release that it took as a newcomer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tried {
+    /// Which.
+    pub release: ReleaseRef,
+    /// Whether it has served for long enough to count as proof; else its app did not come up, or died before that.
+    pub serves: bool,
+}
+
 /// A call to the part of the agent that can coordinate.
 #[derive(Debug)]
 pub enum Command {
@@ -73,6 +83,8 @@ pub enum Command {
         /// Where the answer goes.
         reply: oneshot::Sender<Result<Word, Refused>>,
     },
+    /// This instance took a release as a newcomer: does it serve? It matters where an empty fleet took it unproven.
+    Tried(Tried),
     /// Head changed: look now.
     Poke,
     /// This instance is being ended: let the lease go, and take none any more.

@@ -55,15 +55,19 @@ pub enum Accident {
     GateLostWhileHeld,
     /// Apps, agents and gates are killed one at a time.
     ProcessKilled,
-    /// An instance vanishes without a word while it is updated.
+    /// Instances vanish without a word while they are updated.
     Vanished,
     /// Apps and agents die while their instances make a release ready.
     DeathWhileStaging,
+    /// A fleet of none takes a release, and the first newcomer proves it.
+    TrialPassed,
+    /// The same, and it does not serve.
+    TrialFailed,
 }
 
 impl Accident {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::LateCopy,
         Self::Unsealed,
         Self::SealedAndNobodyLeads,
@@ -88,6 +92,8 @@ impl Accident {
         Self::ProcessKilled,
         Self::Vanished,
         Self::DeathWhileStaging,
+        Self::TrialPassed,
+        Self::TrialFailed,
     ];
 
     /// Its faults: chances in a thousand for calls, mean seconds between two for what comes by itself.
@@ -127,6 +133,8 @@ impl Accident {
             Self::ProcessKilled => &[(AppDies, 8), (AgentCrash, 8), (GateLost, 12)],
             Self::Vanished => &[(HostLost, 12)],
             Self::DeathWhileStaging => &[(AppDies, 2), (AgentCrash, 2)],
+            Self::TrialPassed => &[(ScaleIn, 10), (ScaleOut, 10)],
+            Self::TrialFailed => &[(BadRelease, 1), (ScaleIn, 10), (ScaleOut, 10)],
         }
     }
 
@@ -157,8 +165,10 @@ impl Accident {
             Self::ProcessKilled => {
                 &[Moment::AppDiedInARoll, Moment::AgentDiedInARoll, Moment::GateLostInARoll]
             }
-            Self::Vanished => &[Moment::VanishedInUpdate],
+            Self::Vanished => &[Moment::VanishedInUpdate, Moment::PausedForTheVanished],
             Self::DeathWhileStaging => &[Moment::DiedWhileStaging],
+            Self::TrialPassed => &[Moment::TrialPassed],
+            Self::TrialFailed => &[Moment::FellBackFromTrial],
         }
     }
 
@@ -215,6 +225,10 @@ impl Accident {
             Self::DeathWhileStaging => setting.aimed_at = Some(State::Staging),
             Self::Vanished => {
                 (setting.aimed_at, setting.migrations) = (Some(State::Rolling), 0);
+            }
+            Self::TrialPassed | Self::TrialFailed => {
+                (setting.none, setting.instances, setting.migrations) = (true, 2, 0);
+                setting.trouble = 150_000;
             }
             _ => {}
         }

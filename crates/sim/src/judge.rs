@@ -42,7 +42,7 @@ pub(crate) async fn judge(sim: Sim) {
 /// to be well.
 async fn end_well(sim: &Sim) -> Result<(), String> {
     what_runs_ends(sim).await?;
-    let Err(apart) = comes_together(sim).await else { return a_week_later(sim).await };
+    let Err(apart) = comes_together_by_itself(sim).await? else { return a_week_later(sim).await };
     let Some(why) = who_needs_a_person(&sim.world(), &apart) else { return Err(apart.how) };
     sim.world().helped.push(why.to_owned());
     let fix = publish_a_fix(sim);
@@ -51,6 +51,19 @@ async fn end_well(sim: &Sim) -> Result<(), String> {
     what_runs_ends(sim).await?;
     comes_together(sim).await.map_err(|apart| apart.how)?;
     a_week_later(sim).await
+}
+
+/// A release that an empty fleet took is on trial until a newcomer comes, which may be only now: then the fleet falls back by
+/// a deployment of its own, and has its time once more after that.
+async fn comes_together_by_itself(sim: &Sim) -> Result<Result<(), Apart>, String> {
+    let known = sim.world().objects.records.len();
+    let together = comes_together(sim).await;
+    let began = running(&sim.world()).is_some() || sim.world().objects.records.len() > known;
+    if together.is_ok() || !began {
+        return Ok(together);
+    }
+    what_runs_ends(sim).await?;
+    Ok(comes_together(sim).await)
 }
 
 /// All is over; then a machine boots that had been lost in the time of trouble. The rules look on.
@@ -70,24 +83,13 @@ fn publish_a_fix(sim: &Sim) -> u16 {
 
 /// Where the design wants a person, and why; nothing where the fleet had to come together by itself. The report counts them
 /// by these sentences: most often there is only forward, and the release is bad, or no release was ever believed, so that
-/// there was no way back; seldom one went bad after it was believed, or an empty fleet took one that nobody had proven, or an
-/// instance did not answer until its deployment was over, and was named.
+/// there was no way back; seldom one went bad after it was believed, or an instance did not answer until its deployment was
+/// over, and was named.
 fn who_needs_a_person(world: &World, apart: &Apart) -> Option<&'static str> {
     let deployments = deployments(world);
     let Some(proven) = world.objects.head.as_ref().and_then(|head| head.proven.as_ref()) else {
         return Some("the environment never had a release that was believed");
     };
-    let newcomers = world.objects.head.as_ref().and_then(|head| head.newcomers.as_ref());
-    let unproven =
-        |record: &&&Record| Some(&record.to) == newcomers && record.state == State::SucceededUnproven;
-    if deployments
-        .iter()
-        .rev()
-        .find(unproven)
-        .is_some_and(|record| world.releases.of(&record.to).conduct != Conduct::Good)
-    {
-        return Some("an empty fleet took a release that nobody proved, and it is bad");
-    }
     let is_bad = world.releases.of(proven).conduct != Conduct::Good;
     let mut brought = deployments.iter().filter(|record| record.to == *proven);
     if is_bad && brought.clone().any(|record| record.migrated()) {
@@ -109,8 +111,10 @@ fn who_needs_a_person(world: &World, apart: &Apart) -> Option<&'static str> {
 
 /// Whether it was in service everywhere, or at most instances, before it went bad.
 fn believed(record: &Record) -> bool {
-    let there = record.instances.values().filter(|entry| entry.progress == Progress::Done).count();
-    record.state == State::Succeeded || there * 2 > record.instances.len()
+    let count =
+        |is: &dyn Fn(Progress) -> bool| record.instances.values().filter(|entry| is(entry.progress)).count();
+    let (there, all) = (count(&|p| p == Progress::Done), count(&|p| p != Progress::Gone));
+    record.state == State::Succeeded || there * 2 > all
 }
 
 /// The oldest first: ids are made of clocks that jump.
@@ -130,7 +134,9 @@ async fn what_runs_ends(sim: &Sim) -> Result<(), String> {
         sim.sleep(LOOK).await;
         let world = sim.world();
         let Some(what) = running(&world) else { return Ok(()) };
-        if world.current().is_none_or(|record| has_limit(record.state)) {
+        // Where no agent runs, nobody can end it.
+        let somebody = world.hosts.values().any(|host| host.alive && host.agent.is_some());
+        if somebody && world.current().is_none_or(|record| has_limit(record.state)) {
             counted += LOOK;
         }
         let until = until(&world);

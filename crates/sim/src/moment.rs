@@ -70,6 +70,12 @@ pub(crate) enum Moment {
     GateLostInARoll,
     /// An instance vanished without a word while it was updated.
     VanishedInUpdate,
+    /// A roll paused because a second one had.
+    PausedForTheVanished,
+    /// A newcomer proved a release that an empty fleet had taken.
+    TrialPassed,
+    /// A fleet fell back from a release that an empty fleet had taken.
+    FellBackFromTrial,
     /// An app or an agent died while its instance made a release ready.
     DiedWhileStaging,
 }
@@ -102,7 +108,13 @@ pub(crate) fn look(world: &mut World, event: &Event) {
         Some(State::Sealing) => while_sealing(world, event),
         _ => None,
     };
-    let others = [moment, of_leaders(world, event), of_deployments(world, event), of_instances(world, event)];
+    let others = [
+        moment,
+        of_leaders(world, event),
+        of_deployments(world, event),
+        of_instances(world, event),
+        of_trials(world, event),
+    ];
     for moment in others.into_iter().flatten() {
         world.moments.note(moment);
     }
@@ -182,7 +194,9 @@ fn of_deployments(world: &World, event: &Event) -> Option<Moment> {
     let cramped = |record: &everup_core::record::Record| {
         record.instances.values().filter(|entry| entry.cramped.is_some()).count()
     };
+    let asks = |record: &everup_core::record::Record| record.state == State::Paused && record.asks();
     match () {
+        () if asks(now) && !asks(before) => Some(Moment::PausedForTheVanished),
         () if bad && now.migrated() => Some(Moment::BadAfterMigration),
         () if cramped(now) > cramped(before) => Some(Moment::MovedWithoutRoom),
         () => None,
@@ -203,6 +217,20 @@ fn of_instances(world: &World, event: &Event) -> Option<Moment> {
             stages.then_some(Moment::DiedWhileStaging)
         }
         _ => None,
+    }
+}
+
+/// A release that an empty fleet took has proven itself, or the fleet begins to fall back from it.
+fn of_trials(world: &World, event: &Event) -> Option<Moment> {
+    if !matches!(event.what, What::Head { .. }) {
+        return None;
+    }
+    let (now, before) = (world.objects.head.as_ref()?, world.law.head_before.as_ref()?);
+    let trial = before.on_trial()?;
+    let begun = now.current.as_ref().map(|current| &current.request);
+    match begun {
+        None => (now.proven.as_ref() == Some(trial)).then_some(Moment::TrialPassed),
+        Some(request) => request.by.contains("does not serve").then_some(Moment::FellBackFromTrial),
     }
 }
 

@@ -54,8 +54,9 @@ pub(crate) async fn deploy_to_nobody(sim: Sim) {
             world.fleet.desired == 0 && world.fleet.members.values().all(|member| member.terminating)
         };
         if nobody && somebody(&sim.world(), &mut rng).is_some() {
-            let good = publish(&sim, &mut rng, false, Conduct::Good);
-            press(&sim, &mut rng, &good).await;
+            let conduct = conduct(&sim, &mut rng);
+            let release = publish(&sim, &mut rng, false, conduct);
+            press(&sim, &mut rng, &release).await;
             sim.sleep(10 * LOOK).await;
         }
     }
@@ -73,18 +74,21 @@ fn wish(sim: &Sim, rng: &mut Rng) -> Request {
             return request(sim, rng, old, false);
         }
     }
-    let conduct = if sim.setting.rate(Fault::BadRelease) > 0 && rng.chance(500) {
-        match rng.below(4) {
-            0 => Conduct::NeverHealthy,
-            1 => Conduct::ExitsAtOnce,
-            2 => Conduct::DiesAfter(rng.between(100, 2_500)),
-            _ => Conduct::Lies,
-        }
-    } else {
-        Conduct::Good
-    };
+    let conduct = conduct(sim, rng);
     let migrates = rng.chance(sim.setting.migrations);
     publish(sim, rng, migrates, conduct)
+}
+
+fn conduct(sim: &Sim, rng: &mut Rng) -> Conduct {
+    if sim.setting.rate(Fault::BadRelease) == 0 || !rng.chance(500) {
+        return Conduct::Good;
+    }
+    match rng.below(4) {
+        0 => Conduct::NeverHealthy,
+        1 => Conduct::ExitsAtOnce,
+        2 => Conduct::DiesAfter(rng.between(100, 2_500)),
+        _ => Conduct::Lies,
+    }
 }
 
 /// The releases that the environment has been asked to run: of others it cannot know for which schema they were made.

@@ -247,7 +247,7 @@ fn over(status: &Status, id: &DeploymentId) -> bool {
         // Another one runs already, so this one is over.
         return record.id > *id;
     }
-    record.state.is_final() || record.state == State::NeedsOperator
+    record.state.is_final() || record.asks()
 }
 
 /// A receipt is written shortly after the end: what the gates saw is gathered from all instances.
@@ -292,7 +292,7 @@ fn end(record: &Record, context: &Context) -> Exit {
             );
         }
         // Where progress is drawn, the frame above has it.
-        if !context.out.terminal {
+        if record.state == State::NeedsOperator && !context.out.terminal {
             lines.extend(wrap(&frame::held(record), "", page));
         }
     } else {

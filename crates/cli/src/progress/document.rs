@@ -60,7 +60,7 @@ pub fn exit(record: &Record) -> Exit {
             Exit::RolledBack
         }
         (State::Failed, _) => Exit::Mixed,
-        (State::NeedsOperator, _) => Exit::NeedsOperator,
+        _ if record.asks() => Exit::NeedsOperator,
         _ => Exit::StillRunning,
     }
 }

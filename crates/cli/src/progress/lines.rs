@@ -34,8 +34,8 @@ struct Wait {
 }
 
 /// A deployment is followed until it is over, or a person has to decide.
-fn ends_following(state: State) -> bool {
-    state.is_final() || state == State::NeedsOperator
+fn ends_following(state: State, status: &Status) -> bool {
+    state.is_final() || status.record.as_ref().is_some_and(|record| record.state == state && record.asks())
 }
 
 impl Lines {
@@ -74,7 +74,7 @@ impl Lines {
     fn is_told(&mut self, event: &Event, status: &Status) -> bool {
         match event {
             Event::Waiting { .. } => false,
-            Event::State { state, .. } => !(self.silent_end && ends_following(*state)),
+            Event::State { state, .. } => !(self.silent_end && ends_following(*state, status)),
             Event::Instance { instance, .. } => {
                 let line = status.instances.iter().find(|line| line.id == *instance);
                 line.is_some_and(|line| self.is_milestone(line))

@@ -43,6 +43,10 @@ pub fn head_after(head: &Head, record: &Record) -> Head {
     after.current = None;
     after.lease = None;
     after.words.clear();
+    after.unproven = match record.state {
+        State::SucceededUnproven => true,
+        _ => head.unproven && nobody_moved(record),
+    };
     match record.state {
         State::Succeeded => {
             after.newcomers = Some(record.to.clone());

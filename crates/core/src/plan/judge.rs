@@ -39,6 +39,8 @@ impl Planner<'_> {
                 fetched: None,
                 cramped: None,
                 objected: false,
+                ending: false,
+                vanished: false,
             };
             self.next.instances.insert(id.clone(), entry);
         }
@@ -50,11 +52,28 @@ impl Planner<'_> {
             if serves && !entry.touched && entry.progress != Progress::Failed {
                 (entry.ill_before, entry.starting_before) = (false, false);
             }
+            let member = seen.seen.get(&id).and_then(|met| met.member.as_ref());
+            self.entry(&id).ending |= member.is_some_and(|member| member.terminating);
             if seen.is_gone(&id) && self.entry(&id).progress != Progress::Gone {
-                self.entry(&id).progress = Progress::Gone;
-                self.tell(format!("{id} is gone, the fleet says"));
+                self.lose(&id);
             }
         }
+    }
+
+    /// What the fleet ended is no failure of the release. What ended without its word, on the way to the release or before
+    /// it was proven there, may have been ended by it: a kernel that ran out of memory, a machine that it brought down.
+    fn lose(&mut self, id: &InstanceId) {
+        let rolls = self.next.state == State::Rolling;
+        let entry = self.entry(id);
+        let moved = match entry.progress {
+            Progress::Updating => true,
+            Progress::Done => entry.touched && !entry.steady,
+            _ => false,
+        };
+        entry.vanished = rolls && moved && !entry.ending;
+        entry.progress = Progress::Gone;
+        let how = if entry.vanished { ", on its way, and nobody had ended it" } else { "" };
+        self.tell(format!("{id} is gone, the fleet says{how}"));
     }
 
     /// Reads what each instance made of its last grant.

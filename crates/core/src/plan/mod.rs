@@ -220,7 +220,10 @@ impl<'a> Planner<'a> {
             let by = &word.by;
             match (word.what, self.next.state) {
                 (Say::Pause, State::Rolling) => self.enter(State::Paused, format!("{by} paused it")),
-                (Say::Resume, State::Paused) => self.enter(State::Rolling, format!("{by} resumed it")),
+                (Say::Resume, State::Paused) => {
+                    self.next.instances.values_mut().for_each(|entry| entry.vanished = false);
+                    self.enter(State::Rolling, format!("{by} resumed it"));
+                }
                 (Say::Abort, state) if state.may_abort() => {
                     self.next.aborted_by = Some(by.clone());
                     self.tell(format!("{by} asked for its end"));
@@ -278,14 +281,16 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Where there is no way back, who did not get there is named.
+    /// Where there is no way back, who did not get there is named, and who got there and is not seen in service now.
     fn who_is_left(&self) -> String {
-        let is_left = |id: &InstanceId| self.next.instances[id].progress != Progress::Done;
+        let there =
+            |id: &InstanceId| self.next.instances[id].progress == Progress::Done && self.in_service(id);
+        let is_left = |id: &InstanceId| !there(id);
         let left: Vec<InstanceId> = self.present().into_iter().filter(is_left).collect();
         if left.is_empty() {
             return String::new();
         }
-        format!("; not on {}: {}", self.next.to, words::list(left.iter(), 5))
+        format!("; not in service on {}: {}", self.next.to, words::list(left.iter(), 5))
     }
 
     pub(super) fn go_back_in_time(&mut self) {

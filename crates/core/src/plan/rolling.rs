@@ -10,6 +10,10 @@ use crate::record::Progress;
 use crate::time::Millis;
 use crate::words;
 
+/// So many may vanish on their way, and the roll goes on: machines die, also while they are updated. Of the next one a
+/// person has to say whether it is the release's doing.
+const MOST_VANISHED: usize = 1;
+
 impl Planner<'_> {
     /// Grants the next moves, or ends.
     pub(super) fn roll(&mut self) {
@@ -20,6 +24,9 @@ impl Planner<'_> {
         }
         if self.late() {
             return self.go_back_in_time();
+        }
+        if self.next.vanished().len() > MOST_VANISHED {
+            return self.pause_for_the_vanished();
         }
         if let Some(why) = self.shared_illness() {
             self.next.stuck_since = None;
@@ -96,6 +103,17 @@ impl Planner<'_> {
         self.take_back_what_is_needed();
         self.say_who_moves();
         self.wait(WaitingOn::Operator("everup resume, or everup abort".to_owned()));
+    }
+
+    fn pause_for_the_vanished(&mut self) {
+        let who = words::list(self.next.vanished(), 5);
+        self.enter(
+            State::Paused,
+            format!(
+                "{who} vanished on the way to {}, and the fleet had not ended them; look whether the release did, then `everup resume`, or `everup abort`",
+                self.next.to
+            ),
+        );
     }
 
     /// The first instance that served long enough proves the release: from now on newcomers take it.
@@ -210,6 +228,9 @@ impl Planner<'_> {
             self.enter(State::Succeeded, format!("every instance serves {}", self.next.to));
         } else if !self.tell_once_more(&elsewhere) {
             let (who, why) = (words::list(elsewhere.iter(), 5), self.why(&elsewhere));
+            if self.with(Progress::Done).is_empty() {
+                return self.go_back(format!("nobody serves {}; {who} failed: {why}", self.next.to));
+            }
             self.enter(State::Failed, format!("all but {who} serve {}: {why}", self.next.to));
         }
     }
@@ -359,8 +380,9 @@ impl Planner<'_> {
             self.say_who_is_started_again();
             return;
         }
-        // A newcomer that is still to be met may have taken the new release when head named it.
-        let strangers = self.strangers();
+        // A newcomer that is still to be met, or was met by an earlier coordinator, may have taken the new release when
+        // head named it.
+        let strangers: Vec<_> = self.strangers().into_iter().chain(self.unheard_newcomers()).collect();
         if !late && self.facts.seen.announced.is_none() {
             return;
         }
@@ -404,6 +426,16 @@ impl Planner<'_> {
         let entry = &self.next.instances[id];
         let whole_fleet = self.next.policy.strategy == Strategy::AllAtOnce;
         entry.touched || whole_fleet || self.took_the_new_one(id) || entry.progress == Progress::GoingBack
+    }
+
+    /// Who was met before it ran the release to go back to, has been told nothing, and does not answer this coordinator.
+    fn unheard_newcomers(&self) -> Vec<(InstanceId, String)> {
+        let came = |id: &InstanceId| {
+            let entry = &self.next.instances[id];
+            self.view(id).is_none() && !self.is_affected(id) && entry.before != self.next.from
+        };
+        let unheard = self.present().into_iter().filter(came);
+        unheard.filter_map(|id| self.silent(&id).map(|why| (id, why))).collect()
     }
 
     fn end_back(&mut self, not_back: &[InstanceId]) {

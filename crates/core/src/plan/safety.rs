@@ -171,9 +171,10 @@ impl Planner<'_> {
             entry.recalled.get_or_insert(now);
             entry.progress = Progress::GoingBack;
         } else {
+            // Who is told once more may be ill on the new release.
+            entry.ill_before |= ill && !entry.touched;
             entry.progress = Progress::Updating;
             entry.touched = true;
-            entry.ill_before |= ill;
         }
     }
 

@@ -11,6 +11,7 @@ mod lead;
 mod observe;
 mod spoil;
 mod stopwatch;
+mod trial;
 mod watch;
 
 use crate::identity::Identity;
@@ -26,6 +27,7 @@ use futures_channel::mpsc;
 use futures_util::{FutureExt, StreamExt, pin_mut, select_biased};
 use keep::HeadKeeper;
 use observe::Observer;
+use trial::Trial;
 use watch::{Lease, Next};
 
 /// How long a lease lasts in the eyes of a watcher who sees no beat.
@@ -52,8 +54,13 @@ pub async fn run<S: Seams, B: Board>(
     board: &B,
 ) {
     let mut agent = Agent { seams, who, board, record: None, seq: 0 };
-    let mut idle =
-        Idle { lease: Lease::new(who), next_look: Mono::default(), observer: None, interest: None };
+    let mut idle = Idle {
+        lease: Lease::new(who),
+        next_look: Mono::default(),
+        observer: None,
+        interest: None,
+        trial: Trial::default(),
+    };
     loop {
         if seams.clock().mono() >= idle.next_look {
             match idle.lease.look(seams, who).await {
@@ -64,6 +71,10 @@ pub async fn run<S: Seams, B: Board>(
                 Next::LookAgain(pause) => idle.next_look = seams.clock().mono() + idle.at_most(pause),
             }
             agent.read_record(&idle).await;
+            if let Some(head) = agent.judge_trial(&mut idle).await {
+                agent.lead_from(head, &mut idle, &mut commands).await;
+                continue;
+            }
         }
         agent.show_idle(&idle);
         match idle.next(seams, &mut commands).await {
@@ -82,6 +93,8 @@ struct Idle<'a, S: Seams> {
     /// Only while somebody is interested.
     observer: Option<Observer<'a, S>>,
     interest: Option<Mono>,
+    /// What its own instance made of a release that nobody had proven.
+    trial: Trial,
 }
 
 enum News {
@@ -137,6 +150,10 @@ impl<'a, S: Seams, B: Board> Agent<'a, S, B> {
         match command {
             Command::Poke => idle.next_look = Mono::default(),
             Command::Look => idle.be_interested(self.seams, self.who),
+            Command::Tried(tried) => {
+                idle.trial.note(tried);
+                idle.next_look = Mono::default();
+            }
             Command::Resign => idle.lease.resign(),
             Command::Deploy { reply, .. } if idle.lease.has_resigned() => {
                 let _ = reply.send(Err(Refused::Ending));

@@ -71,6 +71,16 @@ impl Lease {
         })
     }
 
+    /// Head as it was read or written last, to be changed.
+    pub(super) fn object(&self) -> Option<&HeadObject> {
+        self.head.as_ref()
+    }
+
+    /// Head was written.
+    pub(super) fn wrote(&mut self, head: HeadObject) {
+        self.head = Some(head);
+    }
+
     /// From now on it takes none.
     pub(super) const fn resign(&mut self) {
         self.resigned = true;

@@ -1,7 +1,7 @@
 //! What an instance knows of itself while it lives: its memory, its view, and who is waiting to hear of a change.
 
 use crate::identity::Identity;
-use crate::mailbox::{Call, Command, Commands};
+use crate::mailbox::{Call, Command, Commands, Tried};
 use everup_core::gate::{Counts, Passing};
 use everup_core::ids::{Fence, StartId, Term};
 use everup_core::instance::{Goal, Memory, Phase, Problem, Running, View};
@@ -49,10 +49,14 @@ pub(super) struct Body<'a, S: Seams> {
     pub(super) protected: Cell<bool>,
     /// Which start the gate was told to send to, since the agent began.
     sends_to: RefCell<Option<StartId>>,
+    /// Whether the gate was told to open, and what came of it is not known: an order may end the pursuit between the two.
+    opening: Cell<bool>,
     /// When the app that serves was checked last.
     pub(super) checked: Cell<Mono>,
     /// The last term in which somebody greeted or ordered.
     coordinated: Cell<Option<Term>>,
+    /// Which start has proven itself, as its own coordinator was told.
+    vouched: RefCell<Option<StartId>>,
 }
 
 impl<'a, S: Seams> Body<'a, S> {
@@ -80,8 +84,10 @@ impl<'a, S: Seams> Body<'a, S> {
             held_until: Cell::new(Mono::default()),
             protected: Cell::new(protected),
             sends_to: RefCell::default(),
+            opening: Cell::new(false),
             checked: Cell::new(Mono::default()),
             coordinated: Cell::new(None),
+            vouched: RefCell::default(),
         };
         (body, receiver)
     }
@@ -150,6 +156,9 @@ impl<'a, S: Seams> Body<'a, S> {
         if *view == before {
             return;
         }
+        if view.gate != before.gate {
+            self.opening.set(false);
+        }
         view.seq += 1;
         drop((view, memory));
         let now = self.told();
@@ -168,13 +177,19 @@ impl<'a, S: Seams> Body<'a, S> {
     }
 
     /// The gate is told to send to `app`.
-    pub(super) fn send_to(&self, app: &Running) {
+    pub(super) fn open_to(&self, app: &Running) {
         *self.sends_to.borrow_mut() = Some(app.upstream.start.clone());
+        self.opening.set(true);
     }
 
     /// Whether it is known to send to `app`. An agent that has just begun knows of nobody.
     pub(super) fn sends_to(&self, app: &Running) -> bool {
         self.sends_to.borrow().as_ref() == Some(&app.upstream.start)
+    }
+
+    /// Whether the gate is open, or may be by now.
+    pub(super) fn may_be_open(&self) -> bool {
+        self.view().gate == Passing::Open || self.opening.get()
     }
 
     pub(super) fn gate_is(&self, passing: Passing) {
@@ -299,6 +314,25 @@ impl<'a, S: Seams> Body<'a, S> {
     }
 
     /// The limits of what is being done: the order's, or one's own for what nobody ordered.
+    /// Tells this agent's own coordinator, once, that `app`, which nobody had ordered, has proven itself.
+    pub(super) fn vouch_for(&self, app: &Running) {
+        let start = &app.upstream.start;
+        if self.vouched.borrow().as_ref() == Some(start) {
+            return;
+        }
+        let tried = Tried { release: app.release.clone(), serves: true };
+        if self.coordinator.borrow_mut().try_send(Command::Tried(tried)).is_ok() {
+            *self.vouched.borrow_mut() = Some(start.clone());
+        }
+    }
+
+    /// Tells this agent's own coordinator that `release`, which nobody had ordered, does not serve here.
+    pub(super) fn give_up_on(&self, release: &ReleaseRef) {
+        let tried = Tried { release: release.clone(), serves: false };
+        // Told again after the next attempt.
+        let _ = self.coordinator.borrow_mut().try_send(Command::Tried(tried));
+    }
+
     pub(super) fn own_limits(&self) -> Limits {
         let care = &self.who.care;
         Limits { start: care.start, stop: care.stop, ..Limits::of(&self.who.policy) }

@@ -7,8 +7,9 @@ use super::body::Body;
 use crate::bugs::{Bug, planted};
 use crate::object::{Swapped, read, swap};
 use everup_core::head::{Head, head_key};
-use everup_core::ids::{Fence, WriteId};
+use everup_core::ids::{Fence, InstanceId, WriteId};
 use everup_core::instance::{ANNOUNCEMENT_FORM, Announcement, Goal, Phase};
+use everup_core::order::Task;
 use everup_core::plan::head_after;
 use everup_core::record::{Record, instance_key, record_key};
 use everup_core::release::ReleaseRef;
@@ -83,7 +84,7 @@ async fn try_to_announce<S: Seams>(body: &Body<'_, S>, key: &str) -> Result<(), 
 async fn ask_surely<S: Seams>(body: &Body<'_, S>) -> Wanted {
     let mut span = LOOK_AGAIN;
     loop {
-        match ask(body).await {
+        match ask(body, None).await {
             Ok(wanted) => return wanted,
             Err(error) => body.phase(Phase::Waiting, Some(format!("the store to say what to run: {error}"))),
         }
@@ -92,8 +93,12 @@ async fn ask_surely<S: Seams>(body: &Body<'_, S>) -> Wanted {
     }
 }
 
-/// What head, and the record of the deployment that runs, want a newcomer to do now.
-pub(super) async fn ask<S: Seams>(body: &Body<'_, S>) -> Result<Wanted, StoreError> {
+/// What head, and the record of the deployment that runs, want a newcomer to do now, or one that was `ordered` to run a
+/// release before its agent began anew.
+pub(super) async fn ask<S: Seams>(
+    body: &Body<'_, S>,
+    ordered: Option<&ReleaseRef>,
+) -> Result<Wanted, StoreError> {
     let environment = &body.who.environment;
     let head = read::<Head>(body.seams, &head_key(environment)).await?.map(|head| head.value);
     let Some(mut head) = head else {
@@ -107,6 +112,12 @@ pub(super) async fn ask<S: Seams>(body: &Body<'_, S>) -> Result<Wanted, StoreErr
     if let Some(current) = &head.current {
         let record = read::<Record>(body.seams, &record_key(environment, &current.id)).await?;
         let record = record.map(|record| record.value);
+        if let Some(release) = ordered
+            && record.as_ref().is_some_and(|record| stands(record, &body.who.id, release))
+            && head.allows(release)
+        {
+            return Ok(Wanted::Run(release.clone()));
+        }
         if let Some(record) = record.as_ref().filter(|record| record.state.newcomers_wait()) {
             let why = format!("deployment {} is {}: it says when to start", current.id, record.state);
             return Ok(Wanted::Wait(why, LOOK_DURING));
@@ -135,6 +146,16 @@ pub(super) async fn has_moved_on<S: Seams>(body: &Body<'_, S>, present: &Release
     let head = head.value;
     let wanted = head.newcomers.as_ref().filter(|release| head.allows(release));
     head.current.is_none() && wanted.is_some_and(|wanted| wanted != present)
+}
+
+/// Whether `id` was told last to run `release`, by a deployment that is not over.
+fn stands(record: &Record, id: &InstanceId, release: &ReleaseRef) -> bool {
+    let granted = record.instances.get(id).and_then(|entry| entry.granted.as_ref()).map(|grant| &grant.task);
+    let ordered = match granted {
+        Some(Task::Update { release, .. } | Task::Start { release, .. }) => Some(release),
+        _ => None,
+    };
+    !record.state.is_final() && ordered == Some(release)
 }
 
 fn wait_for_the_first<S: Seams>(body: &Body<'_, S>) -> Wanted {

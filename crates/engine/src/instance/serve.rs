@@ -40,7 +40,13 @@ pub(super) async fn serve<S: Seams>(body: &Body<'_, S>, release: &ReleaseRef, ta
         match attempt(body, release, task, &limits).await {
             Ended::OtherGoal => return,
             Ended::BackOnOld(old, problem) => return beside::stay(body, &old, problem).await,
-            Ended::Ill(problem) => fall_ill(body, problem).await,
+            Ended::Ill(problem) => {
+                // Of a disk that is full, or an archive that does not come, the release knows nothing.
+                if task.is_none() && !body.view().steady && !problem.check.starts_with("stage") {
+                    body.give_up_on(release);
+                }
+                fall_ill(body, problem).await;
+            }
         }
         // One that runs and is not well yet is not started again, but looked at: it may take long to start.
         let runs = body.seams.runtime().adopt().await.apps.iter().any(|app| app.release == *release);
@@ -92,7 +98,7 @@ async fn attempt<S: Seams>(
     }
     // Beside an old app only where it serves: a gate that is not open has nothing to lose, and must not be opened into
     // an old app that never came up.
-    let serves = body.view().gate == Passing::Open;
+    let serves = body.may_be_open();
     let is_there = mine.is_some();
     let serves_already = serves && mine.as_ref().is_some_and(|app| body.sends_to(app));
     let others = if serves_already {
@@ -114,7 +120,7 @@ async fn attempt<S: Seams>(
     if !is_beside {
         stop_all(body, &others, limits).await;
     }
-    if mine.is_none() && !may_start(body, release).await {
+    if mine.is_none() && !may_start(body, release, task).await {
         return Ended::OtherGoal;
     }
     let old = others.first().filter(|_| is_beside);
@@ -138,7 +144,7 @@ async fn objection<S: Seams>(
     if is_beside {
         return body.seams.runtime().room_beside(old).await.err();
     }
-    let taken_for_out = limits.spare && body.view().gate == Passing::Open;
+    let taken_for_out = limits.spare && body.may_be_open();
     let serves = taken_for_out && is_balanced(body).await && answers(body, std::slice::from_ref(old)).await;
     serves.then(|| "it serves, and was taken for out of service".to_owned())
 }
@@ -165,13 +171,14 @@ async fn wait_for_leave<S: Seams>(body: &Body<'_, S>, old: &Running, objection: 
 
 /// Just before anything is started head is read again: a deployment may have begun to seal. What was ordered since
 /// the agent began needs no more: the coordinator has read head, and greeted.
-async fn may_start<S: Seams>(body: &Body<'_, S>, release: &ReleaseRef) -> bool {
+async fn may_start<S: Seams>(body: &Body<'_, S>, release: &ReleaseRef, task: Option<&Task>) -> bool {
+    let ordered = task.map(|_| release);
     announce(body).await;
     if body.confirmed.get() {
         return true;
     }
     loop {
-        match ask(body).await {
+        match ask(body, ordered).await {
             Ok(Wanted::Run(wanted)) if wanted == *release => {
                 body.confirmed.set(true);
                 return true;
@@ -372,7 +379,7 @@ pub(super) async fn shut<S: Seams>(body: &Body<'_, S>, within: Millis, quiet: Mi
 }
 
 pub(super) async fn open<S: Seams>(body: &Body<'_, S>, app: &Running) {
-    body.send_to(app);
+    body.open_to(app);
     while let Err(error) = body.seams.gate().switch(&app.upstream).await {
         body.see(|view| view.waiting = Some(format!("its gate to answer: {error}")));
         body.pause(ASK_AGAIN).await;

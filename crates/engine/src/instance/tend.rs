@@ -56,8 +56,13 @@ pub(super) async fn tend<S: Seams>(
                     Ok(_) => recovered(body),
                     Err(problem) => failed_once_more(body, problem, failures),
                 };
-                if proven(body, proof, failures) && until_proven {
-                    return Tended::Proven;
+                if proven(body, proof, failures) {
+                    if !proof.ordered {
+                        body.vouch_for(app);
+                    }
+                    if until_proven {
+                        return Tended::Proven;
+                    }
                 }
             }
         }

@@ -32,6 +32,22 @@ pub(super) fn a_failure_stops_the_roll(world: &World, event: &Event) -> Result<(
     Ok(())
 }
 
+/// A second instance that vanished on its way stops the roll: nobody else is told to move until an operator has said so.
+pub(super) fn the_vanished_stop_the_roll(world: &World, event: &Event) -> Result<(), String> {
+    let What::Record { id, .. } = &event.what else { return Ok(()) };
+    let (Some(now), Some(before)) = (world.record(id), &world.law.record_before) else { return Ok(()) };
+    let vanished = now.vanished();
+    if before.id != now.id || now.state != State::Rolling || vanished.len() < 2 {
+        return Ok(());
+    }
+    match granted_anew(before, now) {
+        Some(who) => {
+            Err(format!("{vanished:?} vanished on their way, and {who} is told to move all the same"))
+        }
+        None => Ok(()),
+    }
+}
+
 fn failed<'a>(world: &World, record: &'a Record) -> Vec<&'a InstanceId> {
     let stays = |id: &InstanceId| world.fleet.members.get(id).is_some_and(|member| !member.terminating);
     let fell = |entry: &Entry| entry.progress == Progress::Failed && !entry.ill_before;
@@ -65,7 +81,7 @@ fn rolls_on(before: &Record, now: &Record) -> bool {
 
 /// One that the group ended in mid-roll is no failure of the release: neither does a roll go back, nor a deployment end in
 /// `staging`, with no more failures than it tolerates among those of whom its coordinator did not know that they are ended.
-/// An operator's word, its bound, and a minimum that nobody can keep are other reasons.
+/// Also a tolerated failure counts where nobody serves the release. An operator's word, its bound, and a minimum that nobody can keep are other reasons.
 pub(super) fn the_ended_are_no_failure(world: &World, event: &Event) -> Result<(), String> {
     let (What::Record { id, because, .. }, Some(by)) = (&event.what, event.host) else { return Ok(()) };
     let (Some(now), Some(before)) = (world.record(id), &world.law.record_before) else { return Ok(()) };
@@ -84,7 +100,8 @@ pub(super) fn the_ended_are_no_failure(world: &World, event: &Event) -> Result<(
         Strategy::AllAtOnce => 0,
     };
     let failed = failed_and_not_ended(world, now, by, planned);
-    if failed.len() > tolerated {
+    let anybody_serves = now.instances.values().any(|entry| entry.progress == Progress::Done);
+    if failed.len() > tolerated || (!failed.is_empty() && !anybody_serves) {
         return Ok(());
     }
     Err(format!(

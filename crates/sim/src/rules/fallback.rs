@@ -86,9 +86,9 @@ pub(super) fn who_is_elsewhere_is_named(world: &World, event: &Event) -> Result<
     let named =
         |who: &InstanceId| because.split(|c: char| !c.is_alphanumeric()).any(|word| word == who.as_str());
     // Of many the first are named in the sentence, the others in their entries.
+    let there = if now.from.as_ref() == Some(&right) { Progress::Back } else { Progress::Done };
     let listed = |who: &InstanceId| {
-        let there = |progress| matches!(progress, Progress::Done | Progress::Back);
-        because.contains(" more") && now.instances.get(who).is_some_and(|entry| !there(entry.progress))
+        because.contains(" more") && now.instances.get(who).is_some_and(|entry| entry.progress != there)
     };
     match elsewhere.iter().find(|who| !named(who) && !listed(who)) {
         Some(who) => Err(format!("{id} failed, {who} is not on {right}, and is not named: {because}")),

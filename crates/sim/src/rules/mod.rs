@@ -75,7 +75,7 @@ const LONGEST_WRITE: u64 = 60_000;
 type Rule = fn(&World, &Event) -> Result<(), String>;
 
 /// All of them, by the numbers of the design; two of its part 3 beside them.
-const RULES: [(&str, Rule); 28] = [
+const RULES: [(&str, Rule); 29] = [
     ("1: never fewer in service than min_in_service because of us", capacity::minimum),
     ("1: never the last one of a zone while another could go first", zones::last_of_its_zone),
     ("2: one deployment at a time", fences::one_at_a_time),
@@ -93,6 +93,7 @@ const RULES: [(&str, Rule); 28] = [
     ("4: a lease that is renewed is not taken", fences::lease_expires_first),
     ("5: a migration runs at most once", migrations::at_most_once),
     ("6: a failed instance stops the roll", failures::a_failure_stops_the_roll),
+    ("6: a second instance that vanished stops the roll", failures::the_vanished_stop_the_roll),
     ("6: only what was touched is rolled back", releases::only_touched_go_back),
     ("6: the way back is there before anybody is touched", fallback::the_way_back_is_there),
     ("6: from where to where does not change on the way", fallback::the_wish_stays),

@@ -75,7 +75,9 @@ fn all_are_ill(
     }
     let untouched = |(id, entry): &(&InstanceId, &Entry)| {
         let was = before.instances.get(*id).is_none_or(|was| !was.touched);
-        (was || !entry.touched) && entry.progress != Progress::Gone
+        // Whom the fleet ends is no witness, and nobody waits for it to heal.
+        let ends = world.fleet.members.get(*id).is_some_and(|member| member.terminating);
+        (was || !entry.touched) && entry.progress != Progress::Gone && !ends
     };
     let all: Vec<(&InstanceId, &Entry)> = now.instances.iter().filter(untouched).collect();
     let told = &world.law.told;

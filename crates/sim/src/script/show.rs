@@ -24,7 +24,8 @@ pub(super) fn step(before: &Record, plan: &Plan) -> String {
         }
         let progress = known.map(|known| known.progress);
         if progress != Some(entry.progress) {
-            line(&mut out, format!("{id} is {:?}", entry.progress).to_lowercase());
+            let how = if entry.vanished { ", and nobody had ended it" } else { "" };
+            line(&mut out, format!("{id} is {:?}{how}", entry.progress).to_lowercase());
         }
     }
     out

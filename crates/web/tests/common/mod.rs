@@ -307,7 +307,7 @@ fn coordinator(told: Arc<Mutex<Told>>, refuse: Answers) -> mpsc::Sender<Command>
                 }
                 Command::Poke => told.pokes += 1,
                 Command::Look => told.looks += 1,
-                Command::Resign => {}
+                Command::Resign | Command::Tried(_) => {}
             }
         }
     });
