@@ -29,6 +29,7 @@ fn record() -> Record {
         from: Some(release("2026.11.1")),
         idempotency: None,
         migration: None,
+        take_back: None,
     };
     let (environment, id) = (Environment::new("production").unwrap(), DeploymentId::new("d-7").unwrap());
     let mut record = Record::first(&environment, &id, Term(3), &request, WriteId::new("w").unwrap());

@@ -41,6 +41,12 @@ pub struct Head {
     /// Versions that were deployed since the last breaking migration: the next one forbids them.
     #[serde(default)]
     pub deployed: BTreeSet<Version>,
+    /// What migrations have forbidden, oldest first: the last one can be taken back.
+    #[serde(default)]
+    pub changes: Vec<Change>,
+    /// Versions that are forbidden because the migration that they need was taken back, until it is applied again.
+    #[serde(default)]
+    pub taken_back: BTreeMap<MigrationId, BTreeSet<Version>>,
     /// Words of operators that the coordinator has not yet taken up, at most one of a kind.
     #[serde(default)]
     pub words: Vec<Word>,
@@ -48,6 +54,25 @@ pub struct Head {
     /// may be over.
     #[serde(default)]
     pub asked: Vec<Asked>,
+}
+
+/// A breaking change of the database that is in effect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// What made it.
+    pub migration: MigrationId,
+    /// The versions that were made for the database before it.
+    pub forbade: BTreeSet<Version>,
+}
+
+/// How the last migration is taken back by a deployment that leads to a release from before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TakeBack {
+    /// By its own `undo`, which is run once, as a migration is.
+    Undo,
+    /// An operator says that the database is as it was before: nothing is run.
+    Restored,
 }
 
 /// A request that began a deployment.
@@ -97,6 +122,9 @@ pub struct Request {
     pub from: Option<ReleaseRef>,
     /// The migration that the release brings, if it is not applied yet; pinned here, from its manifest.
     pub migration: Option<Migration>,
+    /// Whether it leads to before that migration, which was applied, and how.
+    #[serde(default)]
+    pub take_back: Option<TakeBack>,
     /// The same request sent twice is one deployment.
     pub idempotency: Option<String>,
 }
@@ -117,6 +145,8 @@ impl Head {
             forbidden: BTreeSet::new(),
             applied: BTreeMap::new(),
             deployed: BTreeSet::new(),
+            changes: Vec::new(),
+            taken_back: BTreeMap::new(),
             words: Vec::new(),
             asked: Vec::new(),
         }
@@ -163,6 +193,51 @@ impl Head {
     #[must_use]
     pub fn allows(&self, release: &ReleaseRef) -> bool {
         !self.forbidden.contains(&release.version)
+    }
+
+    /// Whether a deployment may lead to `release`, which brings `migration` with it: one that was taken back is applied anew.
+    #[must_use]
+    pub fn may_deploy(&self, release: &ReleaseRef, migration: Option<&MigrationId>) -> bool {
+        let needs = migration.and_then(|migration| self.taken_back.get(migration));
+        self.allows(release) || needs.is_some_and(|versions| versions.contains(&release.version))
+    }
+
+    /// `migration` was applied by `deployment`, which led from `from` to `to`: what was made for the database before it
+    /// must not run any more. Said again, it changes nothing.
+    pub(crate) fn apply(
+        &mut self,
+        migration: &MigrationId,
+        deployment: &DeploymentId,
+        from: Option<&ReleaseRef>,
+        to: &ReleaseRef,
+    ) {
+        if self.applied.get(migration) == Some(deployment) {
+            return;
+        }
+        self.applied.insert(migration.clone(), deployment.clone());
+        // What was made for another branch of the database's history stays forbidden.
+        if let Some(again) = std::mem::take(&mut self.taken_back).remove(migration) {
+            self.forbidden.retain(|version| !again.contains(version));
+        }
+        let mut forbade = std::mem::take(&mut self.deployed);
+        forbade.extend(from.map(|from| from.version.clone()));
+        forbade.remove(&to.version);
+        forbade.retain(|version| self.forbidden.insert(version.clone()));
+        self.changes.push(Change { migration: migration.clone(), forbade });
+    }
+
+    /// The last migration was taken back by a deployment that led from `from` to `to`: what it had forbidden may run again,
+    /// what needs it may not. Said again, it changes nothing.
+    pub(crate) fn undo(&mut self, migration: &MigrationId, from: Option<&ReleaseRef>, to: &ReleaseRef) {
+        let Some(change) = self.changes.pop_if(|change| change.migration == *migration) else { return };
+        self.applied.remove(migration);
+        self.forbidden.retain(|version| !change.forbade.contains(version));
+        let mut needs = std::mem::replace(&mut self.deployed, change.forbade);
+        needs.extend(from.map(|from| from.version.clone()));
+        needs.remove(&to.version);
+        self.forbidden.extend(needs.iter().cloned());
+        self.taken_back.insert(migration.clone(), needs);
+        self.deployed.insert(to.version.clone());
     }
 }
 

@@ -1,7 +1,7 @@
 //! A deployment's record: what was decided, before it was sent. Written by the coordinator alone.
 
 use crate::deployment::State;
-use crate::head::Request;
+use crate::head::{Request, TakeBack};
 use crate::ids::{DeploymentId, Environment, Fence, HoldId, InstanceId, Rev, Term, WriteId, Zone};
 use crate::instance::{Outcome, Problem, Run};
 use crate::order::{Order, Task};
@@ -56,6 +56,9 @@ pub struct Record {
     pub hold: Option<HoldId>,
     /// The migration that the new release brings, if it was not applied before.
     pub migration: Option<Migration>,
+    /// Whether that migration was applied before, and is taken back, and how.
+    #[serde(default)]
+    pub take_back: Option<TakeBack>,
     /// Its runs, oldest first. The last one decides.
     #[serde(default)]
     pub runs: Vec<RunEntry>,
@@ -117,6 +120,7 @@ impl Record {
             instances: BTreeMap::new(),
             hold: None,
             migration: request.migration.clone(),
+            take_back: request.take_back,
             runs: Vec::new(),
             aborted_by: None,
             heard: BTreeSet::new(),
@@ -164,9 +168,16 @@ impl Record {
         self.until.unwrap_or(self.policy.bound)
     }
 
-    /// Whether the new release's migration is known to be applied, by this deployment.
+    /// Whether the database is another one since this deployment: the new release's migration is known to be applied, or the
+    /// last one's to be taken back.
     #[must_use]
     pub fn migrated(&self) -> bool {
+        let restored = self.take_back == Some(TakeBack::Restored);
+        let started = || self.phases.iter().any(|phase| phase.state == State::Starting);
+        if restored { started() } else { self.run_succeeded() }
+    }
+
+    fn run_succeeded(&self) -> bool {
         self.run().is_some_and(|run| matches!(run.outcome, Some(Outcome::Exited { code: 0, .. })))
     }
 

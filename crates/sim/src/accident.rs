@@ -59,6 +59,8 @@ pub enum Accident {
     Vanished,
     /// Apps and agents die while their instances make a release ready.
     DeathWhileStaging,
+    /// A migration is taken back, by coordinators and runners that die.
+    TakenBack,
     /// A fleet of none takes a release, and the first newcomer proves it.
     TrialPassed,
     /// The same, and it does not serve.
@@ -67,7 +69,7 @@ pub enum Accident {
 
 impl Accident {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::LateCopy,
         Self::Unsealed,
         Self::SealedAndNobodyLeads,
@@ -92,6 +94,7 @@ impl Accident {
         Self::ProcessKilled,
         Self::Vanished,
         Self::DeathWhileStaging,
+        Self::TakenBack,
         Self::TrialPassed,
         Self::TrialFailed,
     ];
@@ -133,6 +136,7 @@ impl Accident {
             Self::ProcessKilled => &[(AppDies, 8), (AgentCrash, 8), (GateLost, 12)],
             Self::Vanished => &[(HostLost, 12)],
             Self::DeathWhileStaging => &[(AppDies, 2), (AgentCrash, 2)],
+            Self::TakenBack => &[(BadMigration, 1), (AgentCrash, 12), (HostLost, 40)],
             Self::TrialPassed => &[(ScaleIn, 10), (ScaleOut, 10)],
             Self::TrialFailed => &[(BadRelease, 1), (ScaleIn, 10), (ScaleOut, 10)],
         }
@@ -167,6 +171,7 @@ impl Accident {
             }
             Self::Vanished => &[Moment::VanishedInUpdate, Moment::PausedForTheVanished],
             Self::DeathWhileStaging => &[Moment::DiedWhileStaging],
+            Self::TakenBack => &[Moment::TakenBack],
             Self::TrialPassed => &[Moment::TrialPassed],
             Self::TrialFailed => &[Moment::FellBackFromTrial],
         }
@@ -205,7 +210,8 @@ impl Accident {
             | Self::MigrationNotKnown
             | Self::BadAfterMigration
             | Self::StoreAwayWhileSealed
-            | Self::GateLostWhileHeld => 800,
+            | Self::GateLostWhileHeld
+            | Self::TakenBack => 800,
             _ => 300,
         };
         match self {

@@ -109,12 +109,12 @@ fn who_needs_a_person(world: &World, apart: &Apart) -> Option<&'static str> {
     (!is_bad && is_named).then_some("a deployment failed, and named who is not where it should be")
 }
 
-/// Whether it was in service everywhere, or at most instances, before it went bad.
+/// Whether it was in service everywhere, or at most instances, or passed its trial, before it went bad.
 fn believed(record: &Record) -> bool {
     let count =
         |is: &dyn Fn(Progress) -> bool| record.instances.values().filter(|entry| is(entry.progress)).count();
     let (there, all) = (count(&|p| p == Progress::Done), count(&|p| p != Progress::Gone));
-    record.state == State::Succeeded || there * 2 > all
+    matches!(record.state, State::Succeeded | State::SucceededUnproven) || there * 2 > all
 }
 
 /// The oldest first: ids are made of clocks that jump.

@@ -72,6 +72,8 @@ pub(crate) enum Moment {
     VanishedInUpdate,
     /// A roll paused because a second one had.
     PausedForTheVanished,
+    /// A migration was taken back by its undo.
+    TakenBack,
     /// A newcomer proved a release that an empty fleet had taken.
     TrialPassed,
     /// A fleet fell back from a release that an empty fleet had taken.
@@ -187,7 +189,7 @@ fn of_deployments(world: &World, event: &Event) -> Option<Moment> {
     let now = world.record(id)?;
     let release = world.releases.of(&now.to);
     let Some(before) = &world.law.record_before else {
-        let begun = world.database.begun.contains_key(&migration_id(release.schema));
+        let begun = world.database.begun.contains_key(&(migration_id(release.schema), false));
         return (begun && release.migration.is_some()).then_some(Moment::MigrationAsAgain);
     };
     let bad = *state == State::Failed && before.state == State::Starting && release.conduct != Conduct::Good;
@@ -197,6 +199,9 @@ fn of_deployments(world: &World, event: &Event) -> Option<Moment> {
     let asks = |record: &everup_core::record::Record| record.state == State::Paused && record.asks();
     match () {
         () if asks(now) && !asks(before) => Some(Moment::PausedForTheVanished),
+        () if now.take_back.is_some() && before.state != *state && *state == State::Starting => {
+            Some(Moment::TakenBack)
+        }
         () if bad && now.migrated() => Some(Moment::BadAfterMigration),
         () if cramped(now) > cramped(before) => Some(Moment::MovedWithoutRoom),
         () => None,

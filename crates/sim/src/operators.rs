@@ -8,8 +8,8 @@ use crate::world::releases::{Conduct, Ending, number_of, pinned, version};
 use crate::world::{EPOCH, Sim, World, agent};
 use everup_core::deployment::State;
 use everup_core::gate::HoldLimits;
-use everup_core::head::Request;
-use everup_core::ids::{DeploymentId, InstanceId, MigrationId};
+use everup_core::head::{Request, TakeBack};
+use everup_core::ids::{DeploymentId, InstanceId};
 use everup_core::policy::{Policy, Size, Strategy};
 use everup_core::record::Say;
 use everup_core::release::OnFailure;
@@ -68,6 +68,9 @@ fn wish(sim: &Sim, rng: &mut Rng) -> Request {
     if let Some(no) = migrating.filter(|_| rng.chance(150)) {
         return request(sim, rng, no, true);
     }
+    if let Some(back) = to_before_the_last_migration(sim, rng) {
+        return back;
+    }
     if rng.chance(120) {
         let known = known(&sim.world());
         if let Some(old) = rng.pick(&known) {
@@ -77,6 +80,21 @@ fn wish(sim: &Sim, rng: &mut Rng) -> Request {
     let conduct = conduct(sim, rng);
     let migrates = rng.chance(sim.setting.migrations);
     publish(sim, rng, migrates, conduct)
+}
+
+/// Now and then the last migration is taken back by its own undo, if it has one.
+fn to_before_the_last_migration(sim: &Sim, rng: &mut Rng) -> Option<Request> {
+    let mut rng = Rng::of(sim.setting.seed, &format!("undo at {} {}", sim.now(), rng.clone().below(1_000)));
+    if !rng.chance(250) {
+        return None;
+    }
+    let before: Vec<u16> = {
+        let world = sim.world();
+        let change = world.objects.head.as_ref()?.changes.last()?;
+        change.forbade.iter().map(number_of).collect()
+    };
+    let no = rng.pick(&before)?;
+    Some(Request { take_back: Some(TakeBack::Undo), ..request(sim, &mut rng, no, true) })
 }
 
 fn conduct(sim: &Sim, rng: &mut Rng) -> Conduct {
@@ -114,6 +132,12 @@ fn publish(sim: &Sim, rng: &mut Rng, migrates: bool, conduct: Conduct) -> Reques
                 _ => Ending::Applied,
             };
             release.migration = Some((rng.between(50, 6_000), ending));
+            release.undo = match release.no % 4 {
+                0 => None,
+                1 if bad => Some(Ending::Failed),
+                2 if bad => Some(Ending::Killed { applied: schema.is_multiple_of(2) }),
+                _ => Some(Ending::Applied),
+            };
         }
         release.no
     };
@@ -129,6 +153,7 @@ fn request(sim: &Sim, rng: &mut Rng, no: u16, migrates: bool) -> Request {
         at: Wall(EPOCH + sim.now()),
         from: None,
         migration: None,
+        take_back: None,
         idempotency: rng.chance(500).then(|| format!("wish-{no}")),
     }
 }
@@ -253,12 +278,15 @@ pub(crate) async fn answer(sim: Sim) {
 
 /// Looks into the database; nothing while the command still runs.
 fn look(world: &mut World, rng: &mut Rng) -> Option<Say> {
-    let migration: MigrationId = world.current()?.migration.as_ref()?.id.clone();
-    let schema = world.releases.of(&world.current()?.to).schema;
+    let record = world.current()?;
+    let undo = record.take_back.is_some();
+    let migration = (record.migration.as_ref()?.id.clone(), undo);
+    let brought_by = if undo { record.from.as_ref()? } else { &record.to };
+    let schema = world.releases.of(brought_by).schema;
     if world.database.running.values().any(|running| *running == schema) {
         return None;
     }
-    if world.database.schema >= schema {
+    if world.database.has(schema, undo) {
         Some(Say::MigrationApplied)
     } else if rng.chance(500) {
         *world.database.asked_again.entry(migration).or_default() += 1;

@@ -130,8 +130,8 @@ pub(crate) enum What {
     AppEnded(u16, String, Death),
     /// A release is on its disk.
     Staged(u16),
-    /// A migration's command began: level and attempt.
-    RunBegan(u16, u32),
+    /// The command of a migration, or of its undo, began: its schema, the attempt, whether it is the undo.
+    RunBegan(u16, u32, bool),
     /// It ended.
     RunEnded(u16, &'static str),
     /// A user's request ended well.

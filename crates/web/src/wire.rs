@@ -1,7 +1,7 @@
 //! What travels in the API's bodies, beside the documents of `everup_core`.
 
 use everup_core::deployment::State;
-use everup_core::head::Current;
+use everup_core::head::{Current, TakeBack};
 use everup_core::ids::{DeploymentId, Environment, InstanceId, MigrationId, Term, Version, WriteId};
 use everup_core::policy::Policy;
 use everup_core::record::Say;
@@ -21,6 +21,9 @@ pub struct Deploy {
     pub policy: Option<Policy>,
     /// Who asks.
     pub by: String,
+    /// To a release from before the last migration, which is taken back: how.
+    #[serde(default)]
+    pub take_back: Option<TakeBack>,
     /// The same request sent twice is one deployment.
     #[serde(default)]
     pub idempotency: Option<String>,

@@ -18,7 +18,13 @@ use std::sync::Arc;
 use tokio::time::timeout;
 
 fn deploy(version: &str) -> Deploy {
-    Deploy { version: version.parse().unwrap(), policy: None, by: "ann".into(), idempotency: None }
+    Deploy {
+        version: version.parse().unwrap(),
+        policy: None,
+        by: "ann".into(),
+        take_back: None,
+        idempotency: None,
+    }
 }
 
 fn refused(failure: Failure) -> everup_web::wire::Fault {
@@ -85,6 +91,7 @@ async fn a_second_deployment_is_told_who_runs_the_first() {
             at: Wall(NOW),
             from: None,
             migration: None,
+            take_back: None,
             idempotency: None,
         },
     });

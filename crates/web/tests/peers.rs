@@ -186,7 +186,13 @@ fn pair() -> (Agent, Agent) {
 }
 
 fn deploy() -> Deploy {
-    Deploy { version: "2".parse().unwrap(), policy: None, by: "ann".into(), idempotency: Some("once".into()) }
+    Deploy {
+        version: "2".parse().unwrap(),
+        policy: None,
+        by: "ann".into(),
+        take_back: None,
+        idempotency: Some("once".into()),
+    }
 }
 
 #[tokio::test]

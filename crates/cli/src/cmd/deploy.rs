@@ -1,5 +1,6 @@
 //! `everup deploy`: moves the fleet to a release, and follows it to its end.
 
+use super::rollback::Over;
 use crate::changes::Changes;
 use crate::context::{Context, block_on};
 use crate::exit::Exit;
@@ -45,6 +46,9 @@ pub struct Args {
     /// A name for this request: sent twice, it is one deployment
     #[arg(long, value_name = "NAME")]
     pub idempotency: Option<String>,
+    /// Over a migration
+    #[command(flatten)]
+    pub over: Over,
     /// How to follow it
     #[command(flatten)]
     pub follow: Follow,
@@ -86,6 +90,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
             version: args.version.clone(),
             policy: Some(policy),
             by: reach::by(),
+            take_back: args.over.take_back(),
             idempotency: args.idempotency.clone().or_else(key),
         };
         begin(&reach, &request, args.follow, context).await
@@ -179,7 +184,13 @@ async fn policy(
     policy.overlap = args.overlap.unwrap_or(policy.overlap);
     policy.max_failures = args.max_failures.unwrap_or(policy.max_failures);
     match args.strategy {
+        Some(Strategy::Rolling) if args.over.take_back().is_some() => {
+            let happened = "back over a migration there is no rolling deployment: both releases would run on one database";
+            return Err(Failure::input(format!("release {} could not be deployed", line.release), happened)
+                .hint("leave --strategy out: it is done all at once"));
+        }
         Some(strategy) => policy.strategy = strategy,
+        None if args.over.take_back().is_some() => policy.strategy = Strategy::AllAtOnce,
         None if policy.strategy == Strategy::Rolling && migrates(line, reach).await? => {
             context.out.say(format!("release {} brings a migration: all at once", line.release));
             policy.strategy = Strategy::AllAtOnce;

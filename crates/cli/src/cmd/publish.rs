@@ -34,7 +34,7 @@ pub struct Args {
     /// The migration's name; it is applied once under it, whatever is deployed how often
     #[arg(long, value_name = "ID", requires = "migration")]
     pub migration_id: Option<MigrationId>,
-    /// A command that takes the migration back; kept for people, no deployment runs it
+    /// A command that takes the migration back: `everup rollback --undo` runs it
     #[arg(long, value_name = "COMMAND", requires = "migration")]
     pub undo: Option<String>,
     /// What an exit status other than 0 of the migration means: go-back or stop

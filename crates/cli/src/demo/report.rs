@@ -127,6 +127,7 @@ mod tests {
             from: None,
             idempotency: None,
             migration: None,
+            take_back: None,
         };
         let (environment, id) = (Environment::new("demo").unwrap(), DeploymentId::new("d-7").unwrap());
         let mut record = Record::first(&environment, &id, Term(1), &request, WriteId::new("w").unwrap());

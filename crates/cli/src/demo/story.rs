@@ -288,7 +288,8 @@ impl<'s> Teller<'s> {
         let version = Version::new(version).map_err(|error| failed(chain(&error)))?;
         let policy = Policy { strategy, ..self.stage.settings.deploy.clone() };
         let by = reach::by();
-        let request = Deploy { idempotency: crate::cmd::deploy::key(), version, policy: Some(policy), by };
+        let idempotency = crate::cmd::deploy::key();
+        let request = Deploy { version, policy: Some(policy), by, take_back: None, idempotency };
         let wanted = format!("release {} could not be deployed", request.version);
         let started = self.reach.ask(&wanted, async |agent: &Client| agent.deploy(&request).await).await?;
         Ok(started.deployment)

@@ -33,5 +33,6 @@ mod signatures;
 mod steps;
 mod stores;
 mod story;
+mod taken_back;
 mod terminal;
 mod user;

@@ -89,8 +89,13 @@ fn commands_at_the_same_instant() {
 fn requests_to_all_agents_at_the_same_instant() {
     let fleet = Shop::serving(&Setup::default(), &Program::python(), &Program::python());
     let users = fleet.users();
-    let request =
-        Deploy { version: "2".parse().unwrap(), policy: None, by: "a test".into(), idempotency: None };
+    let request = Deploy {
+        version: "2".parse().unwrap(),
+        policy: None,
+        by: "a test".into(),
+        take_back: None,
+        idempotency: None,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for version in ["2", "1", "2"] {
         let before = fleet.deployments();

@@ -7,6 +7,7 @@
 use super::{Planner, WaitingOn};
 use crate::deployment::State;
 use crate::fleet::Observation;
+use crate::head::TakeBack;
 use crate::ids::{HoldId, InstanceId};
 use crate::instance::{Outcome, Phase, Problem, Run, RunStage};
 use crate::order::Task;
@@ -166,10 +167,14 @@ impl Planner<'_> {
     }
 
     fn all_sealed(&mut self) {
-        if self.next.migration.is_some() {
-            self.grant_run(1);
-        } else {
-            self.begin_to_start("no migration: the new apps are started".to_owned());
+        match (&self.next.migration, self.next.take_back) {
+            (Some(migration), Some(TakeBack::Restored)) => {
+                let by = &self.next.by;
+                let why = format!("{by} says that the database is as it was before {}", migration.id);
+                self.begin_to_start(why);
+            }
+            (Some(_), _) => self.grant_run(1),
+            (None, _) => self.begin_to_start("no migration: the new apps are started".to_owned()),
         }
     }
 
@@ -181,18 +186,22 @@ impl Planner<'_> {
             return self
                 .wait(WaitingOn::Operator("no sealed instance answers that could run the migration".into()));
         };
+        // What takes a migration back comes with the release that brought it.
+        let undo = self.next.take_back.is_some();
+        let from = self.next.from.as_ref().filter(|_| undo);
         let run = Run {
             migration: migration.id.clone(),
-            release: self.next.to.clone(),
+            release: from.unwrap_or(&self.next.to).clone(),
             deployment: self.next.id.clone(),
             environment: self.next.environment.clone(),
             attempt,
             command: migration.command,
-            undo: false,
+            undo,
         };
         self.grant(&runner, Task::Migrate { run: run.clone() });
         self.next.runs.push(RunEntry { runner: runner.clone(), run, fence: self.fence(), outcome: None });
-        self.enter_migrating(format!("{runner} runs migration {}", migration.id));
+        let what = if undo { "takes back" } else { "runs" };
+        self.enter_migrating(format!("{runner} {what} migration {}", migration.id));
     }
 
     fn enter_migrating(&mut self, because: String) {
@@ -267,11 +276,13 @@ impl Planner<'_> {
             self.next.migration.as_ref().map(|migration| migration.on_failure).unwrap_or_default();
         match outcome {
             Outcome::Exited { code: 0, .. } => {
-                self.begin_to_start(format!("migration {} is applied", run.run.migration));
+                let what = if run.run.undo { "taken back" } else { "applied" };
+                self.begin_to_start(format!("migration {} is {what}", run.run.migration));
             }
             Outcome::Exited { code, log } => {
                 let last = log.last().map_or(String::new(), |line| format!(", its last line: {line}"));
-                let why = format!("migration {} failed with exit status {code}{last}", run.run.migration);
+                let what = if run.run.undo { "the undo of migration" } else { "migration" };
+                let why = format!("{what} {} failed with exit status {code}{last}", run.run.migration);
                 match on_failure {
                     OnFailure::GoBack => self.go_back(why),
                     OnFailure::Stop => {
@@ -281,7 +292,10 @@ impl Planner<'_> {
             }
             Outcome::NeverBegan { reason } => self.try_again(run, &reason),
             Outcome::Unknown { reason, .. } => {
-                let ways = "look at the database, then say: everup resume --migration=applied, not-applied or run-again";
+                let what = if run.run.undo { " what became of the undo" } else { "" };
+                let ways = format!(
+                    "look at the database, then say{what}: everup resume --migration=applied, not-applied or run-again"
+                );
                 self.enter(State::NeedsOperator, format!("{reason}. {ways}"));
             }
         }
@@ -324,9 +338,13 @@ impl Planner<'_> {
                         log: vec![format!("{by} says that it was applied")],
                     });
                 }
-                self.begin_to_start(format!("{by} says that the migration was applied"));
+                let what = if run.run.undo { "undo" } else { "migration" };
+                self.begin_to_start(format!("{by} says that the {what} was applied"));
             }
-            Say::MigrationNotApplied => self.go_back(format!("{by} says that the migration was not applied")),
+            Say::MigrationNotApplied => {
+                let what = if run.run.undo { "undo" } else { "migration" };
+                self.go_back(format!("{by} says that the {what} was not applied"));
+            }
             Say::MigrationRunAgain if self.may_run_again(&run) => self.grant_run(run.run.attempt + 1),
             Say::MigrationRunAgain => {
                 let runner = &run.runner;

@@ -27,12 +27,10 @@ fn start(head: &mut Head, next: &Record) {
     if !next.migrated() {
         return;
     }
-    let Some(run) = next.run() else { return };
-    head.applied.insert(run.run.migration.clone(), next.id.clone());
-    let old = std::mem::take(&mut head.deployed);
-    head.forbidden.extend(old.into_iter().filter(|version| *version != next.to.version));
-    if let Some(from) = next.from.as_ref().filter(|from| from.version != next.to.version) {
-        head.forbidden.insert(from.version.clone());
+    let Some(migration) = next.migration.as_ref().map(|migration| &migration.id) else { return };
+    match next.take_back {
+        None => head.apply(migration, &next.id, next.from.as_ref(), &next.to),
+        Some(_) => head.undo(migration, next.from.as_ref(), &next.to),
     }
 }
 

@@ -5,13 +5,14 @@ use crate::bugs::{Bug, planted};
 use crate::mailbox::{Board, Refused};
 use crate::object::{Object, Swapped, fresh_mark, read, swap};
 use everup_core::deployment::State;
-use everup_core::head::{Current, Head, Lease, Request, head_key};
+use everup_core::head::{Current, Head, Lease, Request, TakeBack, head_key};
 use everup_core::ids::{DeploymentId, WriteId};
 use everup_core::policy::{Size, Strategy};
 use everup_core::record::{Record, Say, Word, record_key};
-use everup_core::release::Migration;
+use everup_core::release::{Command, Migration, OnFailure, ReleaseRef};
 use everup_core::seams::{Chance, Clock, Peers, Seams, Stage, StoreError};
 use everup_core::time::Wall;
+use everup_core::words;
 
 /// Words that wait for the coordinator; more are refused.
 const MOST_WORDS: usize = 16;
@@ -102,13 +103,21 @@ impl<S: Seams, B: Board> Agent<'_, S, B> {
         let mut request = request.clone();
         request.from.clone_from(&head.proven);
         request.at = self.seams.clock().wall();
-        if !head.allows(&request.to) && !planted(Bug::ForbiddenInRecord) {
-            return Err(Refused::Not(forbidden(&request)));
+        if let Some(how) = request.take_back {
+            request.migration = Some(self.to_take_back(head, &request, how).await?);
+            request.policy.strategy = Strategy::AllAtOnce;
+            return Ok(request);
         }
-        let manifest = self.seams.stage().manifest(&request.to).await;
-        let manifest =
-            manifest.map_err(|problem| Refused::Not(format!("release {}: {problem}", request.to)))?;
-        request.migration = manifest.migration.filter(|migration| !is_applied(head, migration));
+        request.migration = match self.migration_of(&request.to).await {
+            Ok(brought) => brought.filter(|migration| !is_applied(head, migration)),
+            // What is forbidden is told as that, whatever became of its archive.
+            Err(_) if !head.allows(&request.to) => None,
+            Err(refused) => return Err(refused),
+        };
+        let brought = request.migration.as_ref().map(|migration| &migration.id);
+        if !head.may_deploy(&request.to, brought) && !planted(Bug::ForbiddenInRecord) {
+            return Err(Refused::Not(forbidden(head, &request)));
+        }
         match (&request.migration, request.policy.strategy) {
             (Some(migration), Strategy::Rolling) if head.proven.is_some() => Err(Refused::Not(format!(
                 "release {} brings migration {}, which is not applied: a rolling deployment would run both releases on one database. Deploy it with --strategy all-at-once",
@@ -120,6 +129,56 @@ impl<S: Seams, B: Board> Agent<'_, S, B> {
                 Ok(request)
             }
             _ => Ok(request),
+        }
+    }
+
+    async fn migration_of(&self, release: &ReleaseRef) -> Result<Option<Migration>, Refused> {
+        let manifest = self.seams.stage().manifest(release).await;
+        let manifest = manifest.map_err(|problem| Refused::Not(format!("release {release}: {problem}")))?;
+        Ok(manifest.migration)
+    }
+
+    /// The migration that has to be taken back for the release that is wanted: the last one, and only that.
+    async fn to_take_back(
+        &self,
+        head: &Head,
+        request: &Request,
+        how: TakeBack,
+    ) -> Result<Migration, Refused> {
+        let Some(change) = head.changes.last() else {
+            return Err(Refused::Not("no migration was applied here that could be taken back".to_owned()));
+        };
+        if !change.forbade.contains(&request.to.version) {
+            return Err(Refused::Not(format!(
+                "migration {} was the last one, and before it were {}: release {} is none of them",
+                change.migration,
+                words::list(&change.forbade, 5),
+                request.to
+            )));
+        }
+        let own = self.migration_of(&request.to).await?;
+        if let Some(own) = own.filter(|own| own.id == change.migration || !head.applied.contains_key(&own.id))
+        {
+            return Err(Refused::Not(format!(
+                "release {} brings migration {} itself, and so was not made for the database before {}",
+                request.to, own.id, change.migration
+            )));
+        }
+        let by_hand = Migration {
+            id: change.migration.clone(),
+            command: Command(String::new()),
+            undo: None,
+            on_failure: OnFailure::default(),
+        };
+        let (TakeBack::Undo, Some(from)) = (how, &request.from) else { return Ok(by_hand) };
+        let brought = self.migration_of(from).await?.filter(|migration| migration.id == change.migration);
+        let undo = brought.and_then(|migration| Some((migration.undo?, migration.on_failure)));
+        match undo {
+            Some((command, on_failure)) => Ok(Migration { command, on_failure, ..by_hand }),
+            None => Err(Refused::Not(format!(
+                "release {from} brings no undo of migration {}: restore the database by hand, and say so with --schema-restored, or deploy a newer release",
+                change.migration
+            ))),
         }
     }
 
@@ -234,9 +293,16 @@ fn is_applied(head: &Head, migration: &Migration) -> bool {
     head.applied.contains_key(&migration.id) && !planted(Bug::MigrateAgain)
 }
 
-fn forbidden(request: &Request) -> String {
+fn forbidden(head: &Head, request: &Request) -> String {
+    let last = head.changes.last().filter(|change| change.forbade.contains(&request.to.version));
+    let ways = last.map_or_else(String::new, |change| {
+        format!(
+            ", or take migration {} back: with --undo, if it brings one, or with --schema-restored once you have restored the database",
+            change.migration
+        )
+    });
     format!(
-        "release {} may not run any more: a migration has changed the database since. Deploy a release that was made for the database as it is now",
+        "release {} may not run any more: a migration has changed the database since. Deploy a release that was made for the database as it is now{ways}",
         request.to
     )
 }

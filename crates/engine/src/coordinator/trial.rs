@@ -80,6 +80,7 @@ impl<S: Seams, B: Board> Agent<'_, S, B> {
             at: self.seams.clock().wall(),
             from: None,
             migration: None,
+            take_back: None,
             idempotency: None,
         })
     }

@@ -41,7 +41,7 @@ pub(super) struct Body<'a, S: Seams> {
     coordinator: RefCell<Commands>,
     /// Whether head was read, or an order was taken, since the agent began: before that nothing may start.
     pub(super) confirmed: Cell<bool>,
-    /// Whether an instance without memory has read head: before that it obeys nobody.
+    /// Whether head was read since the agent began: before that it obeys nobody.
     pub(super) informed: Cell<bool>,
     /// When the present hold lapses, by our own clock.
     pub(super) held_until: Cell<Mono>,
@@ -68,7 +68,6 @@ impl<'a, S: Seams> Body<'a, S> {
     ) -> (Self, mpsc::UnboundedReceiver<Edit>) {
         let (edits, receiver) = mpsc::unbounded();
         let view = first_view(who, &memory, seams.chance().next());
-        let informed = memory.fence > Fence::default();
         // An earlier run of the agent may have asked for it, and may not have taken it back.
         let protected = memory.migration.is_some();
         let body = Self {
@@ -80,7 +79,7 @@ impl<'a, S: Seams> Body<'a, S> {
             edits,
             coordinator: RefCell::new(coordinator),
             confirmed: Cell::new(false),
-            informed: Cell::new(informed),
+            informed: Cell::new(false),
             held_until: Cell::new(Mono::default()),
             protected: Cell::new(protected),
             sends_to: RefCell::default(),

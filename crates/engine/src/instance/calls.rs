@@ -72,7 +72,8 @@ async fn greeted<S: Seams>(body: &Body<'_, S>, term: Term) -> Obeyed {
     }
 }
 
-/// An instance without memory reads head before it obeys: an order may be meant for the one that had its address.
+/// Whoever has just begun reads head before it obeys. Without memory, an order may be meant for the one that had its address;
+/// with memory, the machine may have been away for long, called lost, and the order come from before that.
 async fn be_informed<S: Seams>(body: &Body<'_, S>) -> Result<(), Obeyed> {
     if body.informed.get() {
         return Ok(());
@@ -80,7 +81,7 @@ async fn be_informed<S: Seams>(body: &Body<'_, S>) -> Result<(), Obeyed> {
     let key = head_key(&body.who.environment);
     let head = crate::object::read::<Head>(body.seams, &key).await;
     let head =
-        head.map_err(|error| Obeyed::Not(format!("it has no memory and cannot read head: {error}")))?;
+        head.map_err(|error| Obeyed::Not(format!("it has just begun, and cannot read head: {error}")))?;
     let term = head.map_or(Term(0), |head| head.value.term);
     let mut memory = body.memory();
     memory.fence = memory.fence.max(Fence::greeting(term));

@@ -37,7 +37,7 @@ pub(super) async fn tend<S: Seams>(
     body.checked.set(body.now());
     let mut failures = 0;
     // Judged without a check in between when nothing has to be proven.
-    if proven(body, proof, failures) && until_proven {
+    if proven(body, app, proof, failures) && until_proven {
         return Tended::Proven;
     }
     loop {
@@ -56,13 +56,8 @@ pub(super) async fn tend<S: Seams>(
                     Ok(_) => recovered(body),
                     Err(problem) => failed_once_more(body, problem, failures),
                 };
-                if proven(body, proof, failures) {
-                    if !proof.ordered {
-                        body.vouch_for(app);
-                    }
-                    if until_proven {
-                        return Tended::Proven;
-                    }
+                if proven(body, app, proof, failures) && until_proven {
+                    return Tended::Proven;
                 }
             }
         }
@@ -76,7 +71,7 @@ fn next_look<S: Seams>(body: &Body<'_, S>, proof: Proof, interval: Millis) -> Mo
 }
 
 /// Proven ends a probation as well: what died before it was proven, and was started again, has served long enough now.
-fn proven<S: Seams>(body: &Body<'_, S>, proof: Proof, failures: u32) -> bool {
+fn proven<S: Seams>(body: &Body<'_, S>, app: &Running, proof: Proof, failures: u32) -> bool {
     let view = body.view();
     let steady = body.now() >= proof.at && failures == 0 && view.healthy;
     if steady && !view.steady {
@@ -88,6 +83,9 @@ fn proven<S: Seams>(body: &Body<'_, S>, proof: Proof, failures: u32) -> bool {
                 view.phase = Phase::Serving;
             }
         });
+    }
+    if steady && !proof.ordered {
+        body.vouch_for(app);
     }
     steady
 }

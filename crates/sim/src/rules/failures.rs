@@ -100,7 +100,10 @@ pub(super) fn the_ended_are_no_failure(world: &World, event: &Event) -> Result<(
         Strategy::AllAtOnce => 0,
     };
     let failed = failed_and_not_ended(world, now, by, planned);
-    let anybody_serves = now.instances.values().any(|entry| entry.progress == Progress::Done);
+    let serves = |(id, entry): (&InstanceId, &Entry)| {
+        entry.progress == Progress::Done && !world.law.told.has_ended(by, id, planned)
+    };
+    let anybody_serves = now.instances.iter().any(serves);
     if failed.len() > tolerated || (!failed.is_empty() && !anybody_serves) {
         return Ok(());
     }

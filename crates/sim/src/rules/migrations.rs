@@ -2,29 +2,39 @@
 
 use crate::trace::{Event, What};
 use crate::world::World;
+use crate::world::database::Change;
 use crate::world::releases::migration_id;
+use std::collections::BTreeMap;
 
-/// A migration runs at most once per id, whatever dies when: again only after it ended with the database as it was
-/// before (and said so), or after an operator, who looked, said so.
+/// A migration runs at most once per id, whatever dies when, and so does its undo after each time that it was applied: again
+/// only after it ended with the database as it was before (and said so), or after an operator, who looked, said so.
 pub(super) fn at_most_once(world: &World, event: &Event) -> Result<(), String> {
-    let What::RunBegan(schema, attempt) = &event.what else { return Ok(()) };
-    let id = migration_id(*schema);
-    let database = &world.database;
-    let count = |of: &std::collections::BTreeMap<_, u32>| of.get(&id).copied().unwrap_or(0);
-    let (begun, undone, again) =
-        (count(&database.begun), count(&database.undone), count(&database.asked_again));
-    if database.schema >= *schema {
+    let What::RunBegan(schema, attempt, undo) = &event.what else { return Ok(()) };
+    let (id, database) = (migration_id(*schema), &world.database);
+    let what = if *undo { format!("the undo of {id}") } else { id.to_string() };
+    if database.has(*schema, *undo) {
         return Err(format!(
-            "{id} began (attempt {attempt}) although the database has schema {}",
+            "{what} began (attempt {attempt}) although the database has schema {}",
             database.schema
         ));
     }
     if database.running.values().filter(|running| *running == schema).count() > 1 {
-        return Err(format!("{id} runs twice at once"));
+        return Err(format!("{what} runs twice at once"));
     }
-    if begun > 1 + undone + again + database.looked.get(&id).copied().unwrap_or(0) {
+    let change = (id.clone(), *undo);
+    let count = |of: &BTreeMap<Change, u32>, change: &Change| of.get(change).copied().unwrap_or(0);
+    let (begun, failed, again, looked) = (
+        count(&database.begun, &change),
+        count(&database.failed_clean, &change),
+        count(&database.asked_again, &change),
+        count(&database.looked, &change),
+    );
+    // Taken back it may be applied again, and applied it may be taken back.
+    let other = count(&database.done, &(id, !undo));
+    let due = if *undo { other } else { 1 + other };
+    if begun > due + failed + again + looked {
         return Err(format!(
-            "{id} began {begun} times; {undone} times it had failed clean, {again} times an operator asked for it"
+            "{what} began {begun} times, and {due} were due; {failed} times it had failed clean, {again} times an operator asked for it"
         ));
     }
     Ok(())

@@ -50,7 +50,7 @@ pub(super) fn schema_fits(world: &World, event: &Event) -> Result<(), String> {
             }
             Ok(())
         }
-        What::RunBegan(schema, _) => {
+        What::RunBegan(schema, ..) => {
             let lives = |host: &&crate::world::host::Host| host.alive && !host.apps.is_empty();
             match world.hosts.values().find(lives) {
                 Some(host) => {

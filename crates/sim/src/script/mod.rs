@@ -7,7 +7,7 @@ mod paper;
 mod show;
 
 use everup_core::deployment::State;
-use everup_core::head::{Current, Head};
+use everup_core::head::{Current, Head, TakeBack};
 use everup_core::ids::{DeploymentId, HoldId, MigrationId, Term, WriteId};
 use everup_core::plan::{Facts, head_after, head_before, plan};
 use everup_core::policy::{Policy, Strategy};
@@ -82,6 +82,11 @@ impl Script {
 
     fn deploy(&mut self, no: &str, options: &[&str]) -> Result<(), String> {
         let no: u16 = no.parse().map_err(|_| "the release is a number".to_owned())?;
+        let take_back = options.iter().find_map(|option| match *option {
+            "undo" => Some(TakeBack::Undo),
+            "restored" => Some(TakeBack::Restored),
+            _ => None,
+        });
         let (policy, migration) = read_options(options)?;
         self.head.term = self.head.term.next();
         let request = everup_core::head::Request {
@@ -91,9 +96,12 @@ impl Script {
             at: Wall(self.now),
             from: self.head.proven.clone(),
             migration,
+            take_back,
             idempotency: None,
         };
-        let id = DeploymentId::new(format!("d{no}")).map_err(|bad| bad.to_string())?;
+        let again = self.record.as_ref().is_some_and(|record| record.id.as_str() == format!("d{no}"));
+        let id = if again { format!("d{no}-again") } else { format!("d{no}") };
+        let id = DeploymentId::new(id).map_err(|bad| bad.to_string())?;
         let record = Record::first(&environment(), &id, self.head.term, &request, write("first"));
         self.head.current = Some(Current { id, request });
         self.head.lease = None;
@@ -214,6 +222,7 @@ fn read_options(options: &[&str]) -> Result<(Policy, Option<Migration>), String>
             ("batch", size) => policy.batch = size.parse().map_err(|bad| format!("{bad}"))?,
             ("min", size) => policy.min_in_service = Some(size.parse().map_err(|bad| format!("{bad}"))?),
             ("max-failures", n) => policy.max_failures = n.parse().map_err(|bad| format!("{bad}"))?,
+            ("undo" | "restored", "") => migration = Some(a_migration("")),
             ("migration", contract) => migration = Some(a_migration(contract)),
             _ => return Err(format!("there is no option {option}")),
         }

@@ -57,10 +57,11 @@ impl Place {
         }
         let release = world.releases.of(&run.release);
         let (schema, (lasts, ending)) = (release.schema, release.migration.unwrap_or((0, Ending::Applied)));
+        let ending = release.undo.filter(|_| run.undo).unwrap_or(ending);
         world.host(&self.id).runs.insert(key(run), Written::Begun);
         world.database.running.insert(key(run), schema);
-        *world.database.begun.entry(run.migration.clone()).or_default() += 1;
-        world.on(&self.id, What::RunBegan(schema, run.attempt));
+        *world.database.begun.entry((run.migration.clone(), run.undo)).or_default() += 1;
+        world.on(&self.id, What::RunBegan(schema, run.attempt, run.undo));
         // What an attempt did before is not done again by the next: a second one succeeds.
         let ending = if run.attempt > 1 { Ending::Applied } else { ending };
         let (sim, id, run) = (self.sim.clone(), self.id.clone(), run.clone());
@@ -89,10 +90,11 @@ fn finish(sim: &Sim, id: &InstanceId, run: &Run, schema: u16, ending: Ending) {
     if ending != Ending::Applied {
         *world.faults.entry(Fault::BadMigration).or_default() += 1;
     }
+    let change = (run.migration.clone(), run.undo);
     if applied {
-        world.database.schema = world.database.schema.max(schema);
+        world.database.change(schema, change);
     } else if ending == Ending::Failed {
-        *world.database.undone.entry(run.migration.clone()).or_default() += 1;
+        *world.database.failed_clean.entry(change).or_default() += 1;
     }
     let host = world.host(id);
     host.runs.insert(key(run), Written::Ended(outcome));

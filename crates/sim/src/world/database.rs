@@ -13,14 +13,34 @@ pub(crate) struct Database {
     pub(crate) away: bool,
     /// Migrations whose commands run now.
     pub(crate) running: BTreeMap<RunKey, u16>,
-    /// How often each migration's command began.
-    pub(crate) begun: BTreeMap<MigrationId, u32>,
+    /// How often each command began.
+    pub(crate) begun: BTreeMap<Change, u32>,
     /// How often the operator said "run it again".
-    pub(crate) asked_again: BTreeMap<MigrationId, u32>,
+    pub(crate) asked_again: BTreeMap<Change, u32>,
     /// How often an operator looked, and said that it was not applied.
-    pub(crate) looked: BTreeMap<MigrationId, u32>,
+    pub(crate) looked: BTreeMap<Change, u32>,
     /// How often it ended with the database as it was before, and said so.
-    pub(crate) undone: BTreeMap<MigrationId, u32>,
+    pub(crate) failed_clean: BTreeMap<Change, u32>,
+    /// How often it was done.
+    pub(crate) done: BTreeMap<Change, u32>,
+}
+
+/// A migration, and whether it is its undo.
+pub(crate) type Change = (MigrationId, bool);
+
+impl Database {
+    /// Whether the change to `schema`, or back from it, is there.
+    pub(crate) const fn has(&self, schema: u16, undo: bool) -> bool {
+        (self.schema >= schema) != undo
+    }
+
+    /// The change is there, if it was not.
+    pub(crate) fn change(&mut self, schema: u16, change: Change) {
+        if !self.has(schema, change.1) {
+            self.schema = if change.1 { schema - 1 } else { schema };
+            *self.done.entry(change).or_default() += 1;
+        }
+    }
 }
 
 /// What tells one run from another.

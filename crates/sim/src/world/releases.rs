@@ -49,6 +49,8 @@ pub(crate) struct Release {
     pub(crate) migration: Option<(u64, Ending)>,
     /// What an exit status other than 0 means.
     pub(crate) on_failure: OnFailure,
+    /// How its migration's undo ends, if it brings one.
+    pub(crate) undo: Option<Ending>,
 }
 
 /// All of them.
@@ -59,7 +61,8 @@ impl Releases {
     /// Publishes one; its number is the next.
     pub(crate) fn publish(&mut self, schema: u16, conduct: Conduct) -> &mut Release {
         let no = self.0.len() as u16 + 1;
-        let release = Release { no, schema, conduct, migration: None, on_failure: OnFailure::GoBack };
+        let release =
+            Release { no, schema, conduct, migration: None, on_failure: OnFailure::GoBack, undo: None };
         self.0.entry(no).or_insert(release)
     }
 
@@ -113,7 +116,7 @@ pub(crate) fn manifest(release: &Release) -> Manifest {
     let migration = release.migration.map(|_| Migration {
         id: migration_id(release.schema),
         command: Command(format!("migrate --to {}", release.schema)),
-        undo: None,
+        undo: release.undo.map(|_| Command(format!("migrate --back-from {}", release.schema))),
         on_failure: release.on_failure,
     });
     Manifest {

@@ -51,7 +51,8 @@ pub(super) async fn upgrade(
     let mut policy = backend.policy.clone();
     policy.strategy = upgrade.strategy.unwrap_or(policy.strategy);
     let by = format!("POST /upgrade with the key {}", caller.key.id);
-    let deploy = Deploy { version: upgrade.version, policy: Some(policy), by, idempotency: None };
+    let deploy =
+        Deploy { version: upgrade.version, policy: Some(policy), by, take_back: None, idempotency: None };
     backend.begin(&caller, deploy).await
 }
 
@@ -115,6 +116,7 @@ impl Backend {
             // Both are the engine's to fill in: head and manifest say.
             from: None,
             migration: None,
+            take_back: deploy.take_back,
             idempotency: deploy.idempotency,
         };
         Ok(Started { deployment: self.deploy(request).await?, to })

@@ -33,10 +33,10 @@ pub(crate) struct Ended {
 }
 
 impl<'s> Running<'s> {
-    /// Starts the command, and waits until it says which deployment it is.
+    /// Starts `everup VERB WORDS`, and waits until it says which deployment it is.
     #[track_caller]
-    pub(crate) fn begin(shop: &'s Shop, words: &[&str]) -> Self {
-        let mut command = shop.command(&[&["deploy", "--json"], words].concat());
+    pub(crate) fn begin(shop: &'s Shop, verb: &str, words: &[&str]) -> Self {
+        let mut command = shop.command(&[&[verb, "--json"], words].concat());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let err = collect(child.stderr.take().unwrap());
         let mut lines = BufReader::new(child.stdout.take().unwrap());

@@ -79,10 +79,16 @@ impl Fleet {
         self.begin(words).ended()
     }
 
+    /// Goes back, to the end.
+    #[track_caller]
+    pub(crate) fn roll_back(&self, words: &[&str]) -> Ended {
+        Running::begin(&self.shop, "rollback", words).ended()
+    }
+
     /// Begins a deployment.
     #[track_caller]
     pub(crate) fn begin(&self, words: &[&str]) -> Running<'_> {
-        Running::begin(&self.shop, words)
+        Running::begin(&self.shop, "deploy", words)
     }
 
     /// Waits for the end of a deployment whose command was killed.

@@ -8,6 +8,7 @@ pub(crate) struct Program {
     command: String,
     files: Vec<(&'static str, String)>,
     migration: Option<(String, String)>,
+    undo: Option<String>,
 }
 
 /// What is wrong with a release of [`Program::app`].
@@ -68,7 +69,7 @@ impl Program {
     }
 
     fn of(command: &str) -> Self {
-        Self { command: command.to_owned(), files: Vec::new(), migration: None }
+        Self { command: command.to_owned(), files: Vec::new(), migration: None, undo: None }
     }
 
     /// Started in another way.
@@ -94,6 +95,12 @@ impl Program {
         self
     }
 
+    /// And what takes it back.
+    pub(crate) fn undoing(mut self, command: &str) -> Self {
+        self.undo = Some(command.to_owned());
+        self
+    }
+
     /// With another file.
     pub(crate) fn file(mut self, name: &'static str, text: &str) -> Self {
         self.files.retain(|(kept, _)| *kept != name);
@@ -116,7 +123,8 @@ impl Program {
             .migration
             .as_ref()
             .map(|(id, command)| format!("[migration]\nid = \"{id}\"\ncommand = {}\n", quoted(command)));
-        start + &migration.unwrap_or_default()
+        let undo = self.undo.as_ref().map(|command| format!("undo = {}\n", quoted(command)));
+        start + &migration.unwrap_or_default() + &undo.unwrap_or_default()
     }
 }
 
