@@ -99,6 +99,10 @@ pub struct Policy {
     pub min_in_service: Option<Size>,
     /// Start the new release beside the old one on each instance (rolling).
     pub overlap: bool,
+    /// On so many instances at once may both releases run (overlap): twice their connections, twice their memory. Unset: as
+    /// many as the batch, and those whose old app lingers, make it.
+    #[serde(default)]
+    pub max_overlap: Option<Size>,
     /// So many instances may fail before the deployment goes back.
     pub max_failures: u32,
     /// Requests in flight get so long.
@@ -134,6 +138,7 @@ impl Default for Policy {
             batch: Size::Count(1),
             min_in_service: None,
             overlap: false,
+            max_overlap: None,
             max_failures: 0,
             drain: Millis::from_secs(30),
             quiet: Millis::ZERO,

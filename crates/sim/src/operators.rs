@@ -169,6 +169,7 @@ fn policy(sim: &Sim, rng: &mut Rng, migrates: bool) -> Policy {
         batch,
         min_in_service: rng.chance(150).then(|| Size::Count(rng.between(1, 4) as u32)),
         overlap: rng.chance(sim.setting.overlap),
+        max_overlap: max_overlap(sim),
         max_failures: u32::from(rng.chance(150)),
         drain: Millis::from_secs(10),
         quiet: Millis(sim.setting.late),
@@ -181,6 +182,11 @@ fn policy(sim: &Sim, rng: &mut Rng, migrates: bool) -> Policy {
         hold: hold(sim),
         ..Policy::default()
     }
+}
+
+fn max_overlap(sim: &Sim) -> Option<Size> {
+    let mut rng = Rng::of(sim.setting.seed, &format!("max overlap at {}", sim.now()));
+    rng.chance(300).then(|| Size::Count(rng.between(1, 3) as u32))
 }
 
 /// Now and then a hold that is shorter than a migration may take: whoever waits longer gets 503.

@@ -120,7 +120,7 @@ pub struct VersionLine {
     pub newcomers: bool,
     /// Whether it is the last one that a fleet proved.
     pub proven: bool,
-    /// Whether it must never run again.
+    /// Whether it must not run any more: a migration has changed the database since.
     pub forbidden: bool,
 }
 

@@ -91,6 +91,7 @@ fn deploy(mut section: Section<'_>, into: &mut Policy) {
     section.set("batch", &SIZE, &mut into.batch);
     section.set_some("min_in_service", &SIZE, &mut into.min_in_service);
     section.set("overlap", &FLAG, &mut into.overlap);
+    section.set_some("max_overlap", &SIZE, &mut into.max_overlap);
     section.set("max_failures", &NUMBER, &mut into.max_failures);
     section.set("drain", &SPAN, &mut into.drain);
     section.set("quiet", &SPAN, &mut into.quiet);

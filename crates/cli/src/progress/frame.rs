@@ -69,6 +69,16 @@ pub(super) fn waits(record: &Record) -> impl Iterator<Item = &String> {
     waiting.iter().filter(|wait| record.because.is_empty() || !wait.contains(&record.because))
 }
 
+/// The strategy, and what is done to the database.
+fn way(record: &Record) -> String {
+    let strategy = record.policy.strategy;
+    match (&record.migration, record.take_back) {
+        (None, _) => strategy.to_string(),
+        (Some(migration), None) => format!("{strategy} with migration {}", migration.id),
+        (Some(migration), Some(_)) => format!("{strategy}, migration {} taken back", migration.id),
+    }
+}
+
 fn deployment(record: &Record, now: Wall, width: usize) -> Vec<String> {
     let from = record.from.as_ref().map_or("nothing".to_owned(), ToString::to_string);
     let took = match &record.receipt {
@@ -76,7 +86,7 @@ fn deployment(record: &Record, now: Wall, width: usize) -> Vec<String> {
         None if record.state.is_final() => "over".to_owned(),
         None => format!("{} of at most {}", seconds(now.since(record.at)), record.until()),
     };
-    let what = format!("{from} > {}, {}, {took}, by {}", record.to, record.policy.strategy, record.by);
+    let what = format!("{from} > {}, {}, {took}, by {}", record.to, way(record), record.by);
     let mut lines = vec![format!(
         "{}: {}",
         state(record.state),

@@ -27,6 +27,8 @@ pub enum WaitingOn {
     },
     /// A batch that is full.
     Batch(u32),
+    /// Fewer instances on which both releases run.
+    Overlap(u32),
     /// The last instance of a zone, while another zone can go first.
     Zone(Zone),
     /// The whole fleet, which is ill on the old release too: nothing of this release's doing.
@@ -50,6 +52,7 @@ impl WaitingOn {
             Self::Answer(..)
             | Self::Capacity { .. }
             | Self::Batch(_)
+            | Self::Overlap(_)
             | Self::Zone(_)
             | Self::Everybody(_)
             | Self::Update(_, _, None)
@@ -105,6 +108,11 @@ impl fmt::Display for WaitingOn {
                     words::count(*serving, "instance")
                 )
             }
+            Self::Overlap(most) => write!(
+                f,
+                "an old app to end: both releases may run on {} at once",
+                words::count(*most as usize, "instance")
+            ),
             Self::Batch(size) => write!(f, "the batch of {size} to be in service"),
             Self::Zone(zone) => write!(f, "another zone to go before the last instance of zone {zone}"),
             Self::Everybody(why) => write!(f, "the fleet to recover: {why}"),

@@ -103,6 +103,8 @@ impl Planner<'_> {
         let mut moving: BTreeSet<InstanceId> = moving.into_iter().collect();
         // Some may go although others have to wait: what is out already, and what overlaps.
         let mut short = false;
+        let (mut doubled, most) = (self.doubled(), self.max_overlap());
+        let mut crowded = false;
         loop {
             let is_full = moving.len() >= at_most;
             let open: Vec<InstanceId> =
@@ -112,6 +114,12 @@ impl Planner<'_> {
             if self.has_objected(&next) {
                 serving.insert(next.clone());
             }
+            let doubles = self.overlaps(&next) && !self.runs(&next, release);
+            if doubles && doubled >= most {
+                crowded = true;
+                continue;
+            }
+            doubled += usize::from(doubles);
             let serves = serving.contains(&next);
             // A newcomer that took this release stays as it is.
             let stays = self.overlaps(&next) || self.runs(&next, release);
@@ -130,6 +138,9 @@ impl Planner<'_> {
         if !candidates.is_empty() && at_most > 0 {
             self.wait(WaitingOn::Batch(u32::try_from(at_most).unwrap_or(u32::MAX)));
         }
+        if crowded {
+            self.wait(WaitingOn::Overlap(u32::try_from(most).unwrap_or(u32::MAX)));
+        }
         if short {
             self.wait(WaitingOn::Capacity { serving: serving.len(), min: self.limits().min });
             if !back {
@@ -137,6 +148,28 @@ impl Planner<'_> {
             }
         }
         short
+    }
+
+    /// How many run both releases, or may: one comes up beside the other, or the other one lingers, and has not ended.
+    fn doubled(&self) -> usize {
+        let doubles = |id: &InstanceId| {
+            let entry = &self.next.instances[id];
+            let task = entry.granted.as_ref().map(|grant| &grant.task);
+            let beside = matches!(task, Some(Task::Update { limits, .. }) if limits.overlap);
+            let lingers = || self.view(id).is_none_or(|view| view.phase == Phase::Lingering);
+            beside
+                && match entry.progress {
+                    Progress::Updating | Progress::GoingBack => true,
+                    Progress::Done | Progress::Back => !entry.steady || lingers(),
+                    _ => false,
+                }
+        };
+        self.present().into_iter().filter(doubles).count()
+    }
+
+    fn max_overlap(&self) -> usize {
+        let present = u32::try_from(self.present().len()).unwrap_or(u32::MAX);
+        self.next.policy.max_overlap.map_or(usize::MAX, |size| size.of(present).max(1) as usize)
     }
 
     /// It was taken for out of service, and said that it serves; what was seen of it may still be old.

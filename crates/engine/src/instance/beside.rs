@@ -111,6 +111,17 @@ pub(super) async fn stay<S: Seams>(body: &Body<'_, S>, old: &Running, problem: P
     body.remember(move |memory| memory.goal = Some(Goal::Serve { release })).await;
 }
 
+/// Ends the old app that lingered long enough. Its requests may take their time: the new one is looked after meanwhile.
+pub(super) async fn end_the_lingering<S: Seams>(body: &Body<'_, S>, old: Option<&Running>, limits: &Limits) {
+    let Some(old) = old else { return };
+    retire(body, std::slice::from_ref(old), limits).await;
+    body.see(|view| {
+        if view.phase == Phase::Lingering {
+            view.phase = Phase::Serving;
+        }
+    });
+}
+
 /// Ends what the gate no longer sends to, once nothing is inside it.
 pub(super) async fn retire<S: Seams>(body: &Body<'_, S>, old: &[Running], limits: &Limits) {
     // At the deadline what is left inside is cut with the app; the gate counts it.

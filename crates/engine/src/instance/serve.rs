@@ -15,6 +15,7 @@ use everup_core::order::{Limits, Task};
 use everup_core::release::ReleaseRef;
 use everup_core::seams::{Fleet, Gate, Runtime, Seams, Stage};
 use everup_core::time::{Millis, Mono};
+use futures_util::{FutureExt, pin_mut, select_biased};
 
 /// How often the gate or the fleet is asked again when it does not answer (its process is being replaced).
 const ASK_AGAIN: Millis = Millis(200);
@@ -258,10 +259,17 @@ async fn in_service<S: Seams>(
         if let Tended::Died(problem) = tend(body, &app, linger, true).await {
             return beside::back_on(body, old, problem).await;
         }
-        body.phase(Phase::Serving, None);
-        beside::retire(body, std::slice::from_ref(old), limits).await;
     }
-    match tend(body, &app, proof, false).await {
+    let tended = tend(body, &app, proof, false).fuse();
+    let ending = beside::end_the_lingering(body, old, limits).fuse();
+    pin_mut!(tended, ending);
+    let tended = loop {
+        select_biased! {
+            tended = tended => break tended,
+            () = ending => {}
+        }
+    };
+    match tended {
         Tended::Died(problem) => died(body, &app, proof, problem).await,
         Tended::Proven => Ended::OtherGoal,
     }

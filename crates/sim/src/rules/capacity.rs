@@ -44,6 +44,21 @@ pub(super) fn minimum(world: &World, event: &Event) -> Result<(), String> {
     Ok(())
 }
 
+/// Both releases run on no more instances at once than `max_overlap` says.
+pub(super) fn overlap(world: &World, event: &Event) -> Result<(), String> {
+    let What::AppStarted(..) = &event.what else { return Ok(()) };
+    let Some(record) = world.current().filter(|record| moves_by_batches(record)) else { return Ok(()) };
+    let Some(most) = record.policy.max_overlap.filter(|_| record.policy.overlap) else { return Ok(()) };
+    let both: Vec<HostNo> =
+        world.hosts.values().filter(|host| host.alive && host.apps.len() > 1).map(|host| host.no).collect();
+    let present = world.fleet.members.values().filter(|member| !member.terminating).count();
+    let most = most.of(present as u32).max(1) as usize;
+    if event.host.is_some_and(|no| both.contains(&no)) && both.len() > most {
+        return Err(format!("both releases run on {both:?}, and max_overlap is {most}"));
+    }
+    Ok(())
+}
+
 fn moves_by_batches(record: &Record) -> bool {
     record.policy.strategy == Strategy::Rolling
         && matches!(record.state, State::Rolling | State::Paused | State::RollingBack)

@@ -29,7 +29,7 @@ fn line(published: Published, status: &Status) -> VersionLine {
         running: u32::try_from(running).unwrap_or(u32::MAX),
         newcomers: is(head.and_then(|head| head.newcomers.as_ref())),
         proven: is(head.and_then(|head| head.proven.as_ref())),
-        forbidden: head.is_some_and(|head| !head.allows(release)),
+        forbidden: head.is_some_and(|head| !head.may_deploy(release, published.migration.as_ref())),
         at: published.at,
         bytes: published.bytes,
         migration: published.migration,
