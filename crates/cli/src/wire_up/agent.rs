@@ -89,7 +89,7 @@ pub async fn run(settings: Settings, seat: Seat, listener: TcpListener) -> Resul
         peers: peers.clone(),
         fleet: fleet.clone(),
         gate: gate(&settings, &seat, &balancer),
-        runtime: runtime::of(&settings, &seat.id, &seat.zone, seat.block),
+        runtime: runtime::of(&settings, &seat.id, &seat.zone, seat.block, stage.pinned()),
         stage,
         journal: FileJournal::new(folder.join("journal.json")),
         meter: LocalMeter {
