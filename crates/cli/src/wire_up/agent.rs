@@ -107,7 +107,8 @@ pub async fn run(settings: Settings, seat: Seat, listener: TcpListener) -> Resul
 
     let (inbox, calls) = mpsc::channel(INBOX);
     let (commands, orders) = mpsc::channel(INBOX);
-    let (board, status) = WatchBoard::new(seat.id.clone(), settings.environment.clone());
+    let (board, status) =
+        WatchBoard::new(seat.id.clone(), settings.environment.clone(), settings.deploy.clone());
     let (stop, stopped) = watch::channel(false);
     let backend = Backend {
         me: Receiver::of(&who),
