@@ -224,10 +224,15 @@ fn receipt() -> Receipt {
         requests,
         held: Held { count: 12, longest_ms: 1_480 },
         longest_gap_ms: 31,
-        p99_ms: Percentile { before: Some(12), during: Some(15) },
+        p50_ms: Percentile { before: Some(3), during: Some(4), after: None },
+        p99_ms: Percentile { before: Some(12), during: Some(15), after: Some(13) },
         lowest_in_service: Some(2),
         duration_ms: 14_200,
         phases: vec![("staging".into(), Millis(200)), ("rolling".into(), Millis(14_000))],
+        instances_ms: [("i1", 4_200), ("i2", 5_100), ("i10", 4_200)]
+            .into_iter()
+            .map(|(id, ms)| (InstanceId::new(id).unwrap(), Millis(ms)))
+            .collect(),
         bytes: Some(Fetched { bytes: 1_200, of: 34_000_000 }),
         sources,
     }
@@ -270,18 +275,39 @@ receipt of d-7: not one request failed
   requests    1204, 0 failed
   held        12 for at most 1.4 s
   longest gap 31 ms
-  p99         12 ms before, 15 ms during
+  p50         3 ms before, 4 ms during, unknown after
+  p99         12 ms before, 15 ms during, 13 ms after
   in service  never fewer than 2
   took        14.2 s
               staging 200 ms, rolling 14 s
+  each        i2 5.1 s, i1 4.2 s, i10 4.2 s
   downloaded  1 kB (34.0 MB unpacked)
   gates       saw 1204, 0 failed, longest gap 31 ms
   prober      saw 1204, 0 failed, longest gap 31 ms
 "#]]
     );
+    let receipt = record.receipt.as_mut().unwrap();
+    let many =
+        (1..=40).map(|n| (InstanceId::new(format!("i-0123456789abcde{n:02}")).unwrap(), Millis(n * 999)));
+    receipt.instances_ms = many.collect();
+    let text = plain(&receipt::lines(&record));
+    assert!(text.contains("\n  each        i-0123456789abcde40 39.9 s, "), "{text}");
+    assert!(text.contains("\n              others in less\n"), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     let document = document::of(&record);
     let field = |name: &str| document.get(name).unwrap().clone();
-    for name in ["id", "strategy", "from", "to", "status", "p99_ms", "lowest_in_service", "duration_ms"] {
+    for name in [
+        "id",
+        "strategy",
+        "from",
+        "to",
+        "status",
+        "p50_ms",
+        "p99_ms",
+        "instances_ms",
+        "lowest_in_service",
+        "duration_ms",
+    ] {
         assert!(!field(name).is_null(), "{name}: {document}");
     }
     assert_eq!((&field("requests")["total"], &field("held")["longest_ms"]), (&1_204.into(), &1_480.into()));

@@ -1,5 +1,6 @@
 //! What was measured of a deployment, kept in its record, printed by the CLI and drawn on the page.
 
+use crate::ids::InstanceId;
 use crate::release::Fetched;
 use crate::time::{Millis, Wall};
 use serde::{Deserialize, Serialize};
@@ -40,13 +41,16 @@ pub struct Held {
     pub longest_ms: u64,
 }
 
-/// The 99th percentile of the time from a request's arrival to the end of its answer.
+/// A percentile of the time from a request's arrival to the end of its answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Percentile {
     /// In the minute before the deployment, or what there was of it.
     pub before: Option<u64>,
     /// From its start to its end.
     pub during: Option<u64>,
+    /// From the arrival of the last instance to the end: the last part of `during`. Nothing if no request was seen then.
+    #[serde(default)]
+    pub after: Option<u64>,
 }
 
 /// What one source saw.
@@ -66,6 +70,16 @@ pub struct Source {
     pub late: u64,
     /// Spans that it did not see. Any makes the verdict "not measured".
     pub missing: Vec<Window>,
+}
+
+impl Source {
+    /// With what the same source saw `later`, from the arrival of the last instance on, as "after".
+    #[must_use]
+    pub const fn ending_as(mut self, later: &Self) -> Self {
+        self.p50_ms.after = later.p50_ms.during;
+        self.p99_ms.after = later.p99_ms.during;
+        self
+    }
 }
 
 /// Every source, by name: `gates`, `prober`. They are never summed.
@@ -95,6 +109,9 @@ pub struct Receipt {
     /// As the prober saw it.
     pub longest_gap_ms: u64,
     /// As the gates measured it.
+    #[serde(default)]
+    pub p50_ms: Percentile,
+    /// As the gates measured it.
     pub p99_ms: Percentile,
     /// The fewest instances that were in service at once; nothing if it ended before that was seen.
     pub lowest_in_service: Option<u32>,
@@ -102,6 +119,9 @@ pub struct Receipt {
     pub duration_ms: u64,
     /// Time in each state, in the order in which they were entered.
     pub phases: Vec<(String, Millis)>,
+    /// From its last grant to its arrival in service, for each instance that arrived.
+    #[serde(default)]
+    pub instances_ms: BTreeMap<InstanceId, Millis>,
     /// What making the release ready cost, over all instances.
     pub bytes: Option<Fetched>,
     /// Each source's own figures.

@@ -256,6 +256,9 @@ pub struct Entry {
     pub steady: bool,
     /// What is wrong with it.
     pub problem: Option<Problem>,
+    /// When it was first seen where it was last told to go.
+    #[serde(default)]
+    pub arrival: Option<Arrival>,
     /// The deployment's counted time when its running app was first seen to fail its checks.
     #[serde(default)]
     pub ill_since: Option<Millis>,
@@ -274,6 +277,15 @@ pub struct Entry {
     /// It ended while it moved, and the fleet had not said that it would end it. Until an operator lets the roll go on.
     #[serde(default)]
     pub vanished: bool,
+}
+
+/// An instance's arrival in service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Arrival {
+    /// When.
+    pub at: Wall,
+    /// Since its grant, in the deployment's counted time.
+    pub took: Millis,
 }
 
 /// What was granted to an instance.

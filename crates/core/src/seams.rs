@@ -185,8 +185,9 @@ pub trait Journal {
 
 /// What was measured of the requests.
 pub trait Meter {
-    /// What each source saw in `window`, and what it missed.
-    async fn measure(&self, window: Window) -> Sources;
+    /// What each source saw in `window`, and what it missed; what it saw from `settled` on, when the last instance had
+    /// arrived, as "after".
+    async fn measure(&self, window: Window, settled: Option<Wall>) -> Sources;
 }
 
 /// The clocks of this process.

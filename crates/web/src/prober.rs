@@ -16,7 +16,7 @@ use everup_core::ids::InstanceId;
 use everup_core::receipt::{Source, Window};
 use everup_core::record::{Entry, Progress};
 use everup_core::status::Status;
-use everup_core::time::{Millis, Mono};
+use everup_core::time::{Millis, Mono, Wall};
 use everup_engine::prober::{BEFORE, Log, Moment, Samples, Slot, measure, merge};
 use futures_util::future::join_all;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -154,12 +154,23 @@ fn pace(status: &Status) -> Millis {
 }
 
 /// What this agent's prober and those of `others` saw of `window`, together. One that does not answer adds nothing:
-/// what only it saw is missing.
-pub async fn gather(own: &Prober, others: &[InstanceId], peers: &HttpPeers, window: Window) -> Source {
+/// what only it saw is missing. What they saw from `settled` on is "after".
+pub async fn gather(
+    own: &Prober,
+    others: &[InstanceId],
+    peers: &HttpPeers,
+    window: Window,
+    settled: Option<Wall>,
+) -> Source {
     let wider = Window { from: window.from - BEFORE, to: window.to };
     let asked = join_all(others.iter().take(ASKED).map(|other| from_peer(other, peers, wider)));
     let (own, asked) = tokio::join!(own.samples(wider), asked);
-    measure(&merge(asked.into_iter().flatten().chain([own])), window)
+    let seen = merge(asked.into_iter().flatten().chain([own]));
+    let source = measure(&seen, window);
+    match settled {
+        Some(from) => source.ending_as(&measure(&seen, Window { from: from.min(window.to), ..window })),
+        None => source,
+    }
 }
 
 async fn from_peer(other: &InstanceId, peers: &HttpPeers, window: Window) -> Option<Samples> {

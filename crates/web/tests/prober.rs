@@ -140,8 +140,8 @@ async fn what_other_agents_saw_fills_the_window() {
     let own = Prober::new(Target::new("127.0.0.1:1", "x", "/").unwrap(), everup_web::clock::system());
     let window = Window { from: Wall(NOW), to: Wall(NOW + 10_000) };
     // This one has not asked anything.
-    assert_eq!(gather(&own, &[], &peers, window).await.missing, [window]);
+    assert_eq!(gather(&own, &[], &peers, window, None).await.missing, [window]);
     // The other says that it saw all; a third cannot be reached and takes nothing away.
-    let source = gather(&own, &[other.id.clone(), instance("i3")], &peers, window).await;
+    let source = gather(&own, &[other.id.clone(), instance("i3")], &peers, window, None).await;
     assert!(source.missing.is_empty());
 }

@@ -114,6 +114,7 @@ mod tests {
     use everup_core::receipt::{Held, Percentile, Receipt, Requests, Sources};
     use everup_core::release::{Digest, ReleaseRef};
     use everup_core::time::Wall;
+    use std::collections::BTreeMap;
     use std::net::{Ipv4Addr, TcpListener};
     use std::time::{Duration, Instant};
 
@@ -137,10 +138,12 @@ mod tests {
             requests: Requests::default(),
             held: Held::default(),
             longest_gap_ms: 0,
+            p50_ms: Percentile::default(),
             p99_ms: Percentile::default(),
             lowest_in_service: None,
             duration_ms: 0,
             phases: Vec::new(),
+            instances_ms: BTreeMap::new(),
             bytes: None,
             sources: Sources::default(),
         });

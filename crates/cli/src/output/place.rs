@@ -2,6 +2,9 @@
 //!
 //! By hand: a progress bar's library rests its cursor at the right edge, where the `^C` that a terminal echoes wraps
 //! into a line of its own, and the next frame is drawn one line too low. Here the cursor rests below the frame.
+//!
+//! A `^C` may also be echoed between two lines of a frame, and takes with it what the terminal had not shown yet. So each
+//! line begins at the left edge, and the last frame is drawn once more before it is left.
 
 use super::{coloured, height};
 use everup_core::words;
@@ -13,10 +16,11 @@ pub struct Place {
     frame: Vec<String>,
 }
 
-/// Empties the line. Before it is written: after a line of the full width some terminals would take its last letter.
-const CLEAR_LINE: &str = "\x1b[2K";
+/// Empties the line, from its left edge. Before it is written: after a line of the full width some terminals would take its
+/// last letter.
+const CLEAR_LINE: &str = "\r\x1b[2K";
 /// Empties all lines from the cursor on.
-const CLEAR_BELOW: &str = "\x1b[J";
+const CLEAR_BELOW: &str = "\r\x1b[J";
 
 impl Place {
     /// Draws `frame` over the last one. No line of it may be wider than the terminal.
@@ -35,6 +39,9 @@ impl Place {
 
     /// What follows is written below the frame, which stays.
     pub fn leave(&mut self) {
+        if !self.frame.is_empty() {
+            write(&format!("{}{}", self.top(), text(&self.frame)));
+        }
         self.frame.clear();
     }
 
@@ -94,6 +101,21 @@ mod tests {
         let short = fit(frame, 5);
         assert_eq!((short.len(), short[2].as_str()), (4, "2"));
         assert!(short[3].starts_with("and 7 lines"), "{}", short[3]);
+    }
+
+    /// Wherever a terminal echoes `^C` while a frame is written, each line is whole.
+    #[test]
+    fn an_echo_between_two_lines_leaves_them_whole() {
+        let frame: Vec<String> = ["shop: 3 of 3 in service", "", "i1  a  serving"].map(str::to_owned).into();
+        let written = text(&frame).replace('\n', "\r\n");
+        let ends: Vec<usize> = written.match_indices('\n').map(|(at, _)| at + 1).chain([0]).collect();
+        for at in ends {
+            let mut screen = vt100::Parser::new(10.try_into().unwrap(), 40.try_into().unwrap(), 0);
+            screen.process([&written[..at], "^C", &written[at..]].concat().as_bytes());
+            let shown: Vec<String> =
+                screen.screen().rows(0, 40).map(|line| line.trim_end().to_owned()).collect();
+            assert_eq!(&shown[..4], [frame[0].as_str(), "", frame[2].as_str(), ""], "echoed at {at}");
+        }
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! A receipt for people.
 
 use crate::output::paint;
+use crate::output::table::{by_number, wrap};
 use everup_core::receipt::{Held, Percentile, Receipt, Source, Verdict};
 use everup_core::record::Record;
 use everup_core::time::Millis;
 use everup_core::words;
+use std::cmp::Reverse;
 
 /// The lines at the end of a deployment.
 #[must_use]
@@ -17,6 +19,7 @@ pub fn lines(record: &Record) -> Vec<String> {
         format!("  requests    {}", requests(receipt)),
         format!("  held        {}", held(receipt.held)),
         format!("  longest gap {}", Millis(receipt.longest_gap_ms)),
+        format!("  p50         {}", percentile(receipt.p50_ms)),
         format!("  p99         {}", percentile(receipt.p99_ms)),
         format!("  in service  {}", receipt.lowest_in_service.map_or("not seen".to_owned(), at_least)),
         format!("  took        {}", Millis(receipt.duration_ms)),
@@ -25,6 +28,10 @@ pub fn lines(record: &Record) -> Vec<String> {
         let phases: Vec<_> = receipt.phases.iter().map(|(state, took)| format!("{state} {took}")).collect();
         lines.extend(rows(&phases).map(|row| format!("              {row}")));
     }
+    lines.extend(each(receipt).iter().enumerate().map(|(n, row)| {
+        let head = if n == 0 { "each" } else { "" };
+        format!("  {head:11} {}", row.trim_start())
+    }));
     if let Some(fetched) = receipt.bytes {
         lines.push(format!("  downloaded  {} ({} unpacked)", bytes(fetched.bytes), bytes(fetched.of)));
     }
@@ -46,6 +53,25 @@ fn at_least(lowest: u32) -> String {
 
 /// So many phases stand in a row: it fits into 80 columns.
 const IN_A_ROW: usize = 3;
+
+/// Of so many instances the times are told, the longest first.
+const MOST_TIMES: usize = 12;
+
+/// Columns that a receipt's names take.
+const NAMES: usize = 14;
+
+/// From the grant to the arrival of each instance.
+fn each(receipt: &Receipt) -> Vec<String> {
+    let mut took: Vec<_> = receipt.instances_ms.iter().collect();
+    took.sort_by_key(|(id, took)| (Reverse(**took), by_number(id.as_str())));
+    let more = took.len().saturating_sub(MOST_TIMES);
+    took.truncate(MOST_TIMES);
+    let mut times: Vec<_> = took.iter().map(|(id, took)| format!("{id} {took}")).collect();
+    if more > 0 {
+        times.push(format!("and {} in less", words::count(more, "other")));
+    }
+    wrap(&times.join(", "), "", 80 - NAMES)
+}
 
 fn rows(phases: &[String]) -> impl Iterator<Item = String> {
     phases.chunks(IN_A_ROW).map(|row| row.join(", "))
@@ -79,7 +105,7 @@ fn requests(receipt: &Receipt) -> String {
 
 fn percentile(p: Percentile) -> String {
     let of = |ms: Option<u64>| ms.map_or("unknown".to_owned(), |ms| Millis(ms).to_string());
-    format!("{} before, {} during", of(p.before), of(p.during))
+    format!("{} before, {} during, {} after", of(p.before), of(p.during), of(p.after))
 }
 
 fn source(source: &Source) -> String {

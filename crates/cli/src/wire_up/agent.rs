@@ -89,7 +89,7 @@ pub async fn run(settings: Settings, seat: Seat, listener: TcpListener) -> Resul
         peers: peers.clone(),
         fleet: fleet.clone(),
         gate: gate(&settings, &seat, &balancer),
-        runtime: runtime::of(&settings, &seat.id, &seat.zone, seat.block),
+        runtime: runtime::of(&settings, &seat.id, &seat.zone, seat.block, stage.pinned()),
         stage,
         journal: FileJournal::new(folder.join("journal.json")),
         meter: LocalMeter {
@@ -107,7 +107,8 @@ pub async fn run(settings: Settings, seat: Seat, listener: TcpListener) -> Resul
 
     let (inbox, calls) = mpsc::channel(INBOX);
     let (commands, orders) = mpsc::channel(INBOX);
-    let (board, status) = WatchBoard::new(seat.id.clone(), settings.environment.clone());
+    let (board, status) =
+        WatchBoard::new(seat.id.clone(), settings.environment.clone(), settings.deploy.clone());
     let (stop, stopped) = watch::channel(false);
     let backend = Backend {
         me: Receiver::of(&who),

@@ -9,6 +9,7 @@ use everup_core::time::Millis;
 use everup_host::local::house::House;
 use everup_host::local::ledger::{Seat, Who};
 use everup_host::settings::Settings;
+use everup_host::stage::Pinned;
 use everup_proxy::control::Client;
 use std::ffi::OsString;
 use std::future::Future;
@@ -101,7 +102,8 @@ impl Ourselves {
 
     /// Ends what its agent did not.
     async fn stop(&self, id: &InstanceId, seat: &Seat, at_once: bool) {
-        let runtime = runtime::of(&self.settings, id, &seat.zone, seat.block());
+        let staged = Pinned::none(&self.places.releases());
+        let runtime = runtime::of(&self.settings, id, &seat.zone, seat.block(), staged);
         let deadline = if at_once { Millis::ZERO } else { self.settings.app.stop };
         for app in runtime.adopt().await.apps {
             let Exit { how, .. } = runtime.stop(&app, deadline).await;

@@ -7,6 +7,7 @@ use super::probing::Probing;
 use everup_core::ids::InstanceId;
 use everup_core::receipt::{Source, Sources, Window};
 use everup_core::seams::Meter;
+use everup_core::time::Wall;
 use everup_proxy::control::Client;
 use everup_web::peers::HttpPeers;
 
@@ -46,10 +47,16 @@ impl LocalMeter {
         source
     }
 
-    async fn prober(&self, window: Window) -> Source {
+    /// From the arrival of the last instance on.
+    async fn gates_after(&self, window: Window, settled: Option<Wall>) -> Option<Source> {
+        let later = Window { from: settled?.min(window.to), ..window };
+        Some(counted(&self.balancer, later).await)
+    }
+
+    async fn prober(&self, window: Window, settled: Option<Wall>) -> Source {
         let seen = self.sight.now();
         let others: Vec<_> = seen.members.members.keys().filter(|id| **id != self.me).cloned().collect();
-        self.probing.gather(&others, &self.peers, window).await
+        self.probing.gather(&others, &self.peers, window, settled).await
     }
 }
 
@@ -65,8 +72,10 @@ async fn counted(proxy: &Client, window: Window) -> Source {
 }
 
 impl Meter for LocalMeter {
-    async fn measure(&self, window: Window) -> Sources {
-        let (gates, prober) = tokio::join!(self.gates(window), self.prober(window));
+    async fn measure(&self, window: Window, settled: Option<Wall>) -> Sources {
+        let (gates, after, prober) =
+            tokio::join!(self.gates(window), self.gates_after(window, settled), self.prober(window, settled));
+        let gates = after.iter().fold(gates, Source::ending_as);
         Sources::from([(GATES.to_owned(), gates), (PROBER.to_owned(), prober)])
     }
 }

@@ -65,11 +65,17 @@ impl Probing {
 
     /// What this prober and those of `others` saw of `window`, together; of a window in which the service began, from
     /// then on.
-    pub(super) async fn gather(&self, others: &[InstanceId], peers: &HttpPeers, window: Window) -> Source {
+    pub(super) async fn gather(
+        &self,
+        others: &[InstanceId],
+        peers: &HttpPeers,
+        window: Window,
+        settled: Option<Wall>,
+    ) -> Source {
         let from = self.first.get().map_or(window.from, |first| window.from.max(*first));
         let window = Window { from: from.min(window.to), ..window };
         match self.prober.get() {
-            Some(prober) => gather(prober, others, peers, window).await,
+            Some(prober) => gather(prober, others, peers, window, settled).await,
             None => Source { missing: vec![window], ..Source::default() },
         }
     }

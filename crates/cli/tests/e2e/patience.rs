@@ -166,6 +166,29 @@ fn agents_that_hang_are_named() {
     }
 }
 
+/// One that is followed and hangs later: it is named, and another is followed.
+#[test]
+fn an_agent_that_falls_silent_is_left_for_another() {
+    let fleet =
+        Shop::serving(&Setup { instances: 3, ..Setup::default() }, &Program::python(), &Program::python());
+    let followed = fleet.seats().into_keys().next().unwrap();
+    let address = fleet.seats()[&followed].block().api().to_string();
+    let mut asking = Asking::begin(fleet.command(&["status", "--watch", "--json"]));
+    let events = |asking: &Asking| asking.out.so_far().lines().count();
+    until("the first events", || (events(&asking) > 0).then_some(()));
+    let agent = fleet.agent(&followed);
+    freeze(agent);
+    asking.says(&address);
+    asking.says("its events fell silent for 3s");
+    asking.says("asking another agent");
+    // What happens from now on is told by another.
+    fleet.everup(&["scale", "4"]).done();
+    until("the newcomer", || asking.out.so_far().contains("\"i4\"").then_some(()));
+    signal(agent, Signal::CONT);
+    asking.interrupt();
+    asking.child.wait().unwrap();
+}
+
 #[test]
 fn a_keeper_that_hangs_is_named() {
     let fleet = Shop::new(&Setup { instances: 1, ..Setup::default() }).up();

@@ -17,6 +17,14 @@ fn rolls(setup: &Setup, lowest: u64, batch: usize) {
     assert!(ended.document["requests"]["total"].as_u64().unwrap() > 0, "{:#}", ended.document);
     assert_eq!(ended.document["requests"]["failed"], 0);
     assert_eq!(ended.document["lowest_in_service"], lowest, "{:#}", ended.document);
+    let each = ended.document["instances_ms"].as_object().unwrap();
+    assert!(
+        each.len() == setup.instances as usize && each.values().all(|ms| ms.as_u64() > Some(0)),
+        "{each:?}"
+    );
+    for source in ["gates", "prober"] {
+        assert!(ended.document["sources"][source]["p99_ms"]["after"].is_u64(), "{:#}", ended.document);
+    }
     // A batch is granted with one write.
     let mut batches: BTreeMap<_, usize> = BTreeMap::new();
     for entry in ended.record.instances.values() {

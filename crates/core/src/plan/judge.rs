@@ -6,7 +6,7 @@ use crate::fleet::Seen;
 use crate::ids::InstanceId;
 use crate::instance::{Phase, Problem, View};
 use crate::order::Task;
-use crate::record::{Entry, Grant, Progress};
+use crate::record::{Arrival, Entry, Grant, Progress};
 use crate::time::Millis;
 
 /// Three failed checks, a second apart, make an app ill; and a message has to come.
@@ -35,6 +35,7 @@ impl Planner<'_> {
                 retried: false,
                 steady: false,
                 problem: None,
+                arrival: None,
                 ill_since: None,
                 fetched: None,
                 cramped: None,
@@ -161,6 +162,7 @@ impl Planner<'_> {
     }
 
     fn arrived(&mut self, id: &InstanceId, view: &View) {
+        let (at, now) = (self.facts.wall, self.facts.elapsed);
         let entry = self.entry(id);
         let back = entry.recalled.is_some();
         let progress = if back { Progress::Back } else { Progress::Done };
@@ -168,6 +170,10 @@ impl Planner<'_> {
         entry.ill_since = None;
         if entry.progress != progress {
             entry.progress = progress;
+            entry.arrival = entry
+                .granted
+                .as_ref()
+                .map(|grant| Arrival { at, took: Millis(now.0.saturating_sub(grant.at.0)) });
             // Whoever is back keeps what went wrong: that is why the deployment ended as it did.
             if !back {
                 entry.problem = None;

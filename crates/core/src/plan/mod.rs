@@ -10,7 +10,7 @@
 mod all_at_once;
 mod end;
 mod judge;
-mod report;
+pub mod report;
 mod rolling;
 mod safety;
 mod staging;

@@ -2,6 +2,7 @@
 
 use crate::ids::{InstanceId, Zone};
 use crate::instance::{Phase, View};
+use crate::policy::Policy;
 use crate::record::Grant;
 use crate::time::Millis;
 use crate::words;
@@ -60,9 +61,42 @@ impl WaitingOn {
             | Self::Seal(_) => {
                 format!("{self}, {left} left")
             }
+            Self::Migration(..) => format!("{self}; it has no limit"),
+            Self::Operator(_) => format!("{self}; there is no limit"),
             _ => self.to_string(),
         }
     }
+}
+
+/// How what an instance says of itself begins when it asks somebody again and again: nothing else ends that.
+const ASKS_AGAIN: [&str; 4] =
+    ["the store", "the fleet to answer", "its gate to answer", "the balancer to let it"];
+
+/// What an instance says of itself, with until when: by the limits of `policy`, or, where it has none, by what ends it.
+#[must_use]
+pub fn with_limit(waiting: &str, policy: &Policy) -> String {
+    let at_most = |limit: Millis| format!("{waiting}, for at most {limit}");
+    match waiting {
+        asks if ASKS_AGAIN.iter().any(|words| asks.starts_with(words)) => until_answered(waiting),
+        "requests inside its app" | "the balancer, and requests inside its app" => at_most(policy.drain),
+        "the old app to end" => at_most(policy.stop),
+        "the order to seal" | "the order to start" => format!("{waiting}, until the coordinator gives it"),
+        "its end: the fleet's engine asked for it" => at_most(policy.drain + policy.stop),
+        leave if leave.starts_with("leave to move") => {
+            format!("{waiting}; it serves until the coordinator gives it")
+        }
+        others if others.starts_with("others in the balancer") => {
+            format!("{waiting}; it stays in until they are")
+        }
+        migration if migration.starts_with("migration ") => format!("{waiting} to end; it has no limit"),
+        _ => waiting.to_owned(),
+    }
+}
+
+/// What is asked again and again.
+#[must_use]
+pub fn until_answered(waiting: &str) -> String {
+    format!("{waiting}; asked again until it answers")
 }
 
 /// What an instance on its way waits for: as it says itself, or as its phase has it.
@@ -121,5 +155,29 @@ impl fmt::Display for WaitingOn {
             Self::Migration(id, what) => write!(f, "the migration on {id}: {what}"),
             Self::Operator(what) => write!(f, "a person: {what}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_wait_of_an_instance_says_until_when() {
+        let said = |waiting: &str| with_limit(waiting, &Policy::default());
+        assert_eq!(said("requests inside its app"), "requests inside its app, for at most 30 s");
+        assert_eq!(said("the old app to end"), "the old app to end, for at most 30 s");
+        assert_eq!(
+            said("its gate to answer: connection refused"),
+            "its gate to answer: connection refused; asked again until it answers"
+        );
+        let own = "its first passed check, 60 s from its start; the last one said: 503";
+        assert_eq!(said(own), own);
+    }
+
+    #[test]
+    fn a_person_and_a_migration_have_no_limit_and_say_so() {
+        let person = WaitingOn::Operator("everup resume, or everup abort".into());
+        assert_eq!(person.until(Millis(1)), "a person: everup resume, or everup abort; there is no limit");
     }
 }

@@ -4,13 +4,13 @@ use super::keep::Lost;
 use super::{Agent, Keeper};
 use crate::mailbox::Board;
 use crate::object::{Object, Swapped, swap};
-use everup_core::ids::Environment;
+use everup_core::ids::{Environment, InstanceId};
 use everup_core::plan::head_after;
 use everup_core::receipt::{Receipt, Sources, Window};
-use everup_core::record::{PhaseEntry, Record, record_key};
+use everup_core::record::{Arrival, Entry, PhaseEntry, Progress, Record, record_key};
 use everup_core::release::Fetched;
 use everup_core::seams::{Clock, Etag, Got, Meter, Seams, Store, Wrote};
-use everup_core::time::Millis;
+use everup_core::time::{Millis, Wall};
 
 impl<S: Seams, B: Board> Agent<'_, S, B> {
     /// Writes the receipt, frees head for the next deployment, and updates the mirror.
@@ -30,7 +30,7 @@ impl<S: Seams, B: Board> Agent<'_, S, B> {
 
     async fn write_receipt(&self, record: &mut Object<Record>) -> Result<(), Lost> {
         let window = Window { from: record.value.at, to: self.seams.clock().wall() };
-        let sources = self.seams.meter().measure(window).await;
+        let sources = self.seams.meter().measure(window, settled(&record.value)).await;
         let mut next = record.value.clone();
         next.rev = next.rev.next();
         next.waiting.clear();
@@ -52,13 +52,27 @@ fn receipt(record: &Record, window: Window, sources: Sources) -> Receipt {
         requests: gates.requests,
         held: gates.held,
         longest_gap_ms: prober.longest_gap_ms,
+        p50_ms: gates.p50_ms,
         p99_ms: gates.p99_ms,
         lowest_in_service: record.lowest_in_service,
         duration_ms: window.to.since(window.from).0,
         phases: phases(&record.phases),
+        instances_ms: arrivals(record).map(|(id, arrival)| (id.clone(), arrival.took)).collect(),
         bytes: record.instances.values().filter_map(|entry| entry.fetched).reduce(Fetched::with),
         sources,
     }
+}
+
+/// Who is where it was told to go, and since when.
+fn arrivals(record: &Record) -> impl Iterator<Item = (&InstanceId, Arrival)> {
+    let is_there = |entry: &Entry| matches!(entry.progress, Progress::Done | Progress::Back);
+    let there = record.instances.iter().filter(move |(_, entry)| is_there(entry));
+    there.filter_map(|(id, entry)| Some((id, entry.arrival?)))
+}
+
+/// When the last instance had arrived.
+fn settled(record: &Record) -> Option<Wall> {
+    arrivals(record).map(|(_, arrival)| arrival.at).max()
 }
 
 /// Each state until the next one was entered: also what passed while nobody coordinated is somebody's wait. The last
@@ -103,7 +117,6 @@ async fn replace<S: Seams>(
 mod tests {
     use super::*;
     use everup_core::deployment::State;
-    use everup_core::time::Wall;
 
     #[test]
     fn phases_are_as_long_as_the_deployment() {

@@ -13,11 +13,12 @@ pub fn measure(samples: &Samples, window: Window) -> Source {
     let inside: Vec<Sample> =
         samples.samples.iter().copied().filter(|s| window.from <= s.due && s.due <= window.to).collect();
     let during = took(inside.iter());
+    let of = |n| Percentile { before: percentile(&earlier, n), during: percentile(&during, n), after: None };
     Source {
         requests: requests(&inside),
         longest_gap_ms: longest_gap(&inside, window.to).0,
-        p50_ms: Percentile { before: percentile(&earlier, 50), during: percentile(&during, 50) },
-        p99_ms: Percentile { before: percentile(&earlier, 99), during: percentile(&during, 99) },
+        p50_ms: of(50),
+        p99_ms: of(99),
         held: Held::default(),
         late: 0,
         missing: holes(&union(samples.seen.clone()), window),

@@ -3,28 +3,32 @@
 //! A release is a folder that appears by one rename, complete and verified. What belongs to it lies beside, in
 //! `.beside/`: its manifest, its configuration, its locks, and what is not complete yet. Laws:
 //!
-//! - One agent makes a release; the others that want it wait for its lock and find it complete.
+//! - Nobody keeps anybody out, wherever he is stopped: who makes a release does it in a folder of his own, and one that
+//!   another was first to put in place counts as well.
 //! - An agent that made or found a release pins it, until it prunes it: no other agent removes it meanwhile.
 //! - Nothing that a process has open is removed.
 //! - Work on the disk is done on threads, and goes on to its end, or cleans up, when a future is dropped.
 
 mod lock;
 mod make;
+mod pinned;
 mod places;
 mod prune;
 mod stream;
+mod turn;
 mod usage;
+
+pub use pinned::Pinned;
+pub use turn::PATIENCE;
 
 use everup_core::ids::Environment;
 use everup_core::instance::Problem;
-use everup_core::release::{Command, Fetched, Manifest, ReleaseRef};
+use everup_core::release::{Fetched, Manifest, ReleaseRef};
 use everup_core::seams::Stage;
 use everup_release::shelf::Shelf;
 use everup_release::{catalog, config, verify};
-use lock::Lock;
+use pinned::Pin;
 use places::Places;
-use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
 use std::io;
@@ -36,26 +40,13 @@ pub struct Releases<S> {
     shelf: S,
     folder: PathBuf,
     environment: Environment,
-    pins: RefCell<BTreeMap<ReleaseRef, Lock>>,
+    pinned: Pinned,
 }
 
 /// The folder of `release` below `releases`; there only if it is complete.
 #[must_use]
 pub fn folder(releases: &Path, release: &ReleaseRef) -> PathBuf {
-    Places::of(releases, release).folder()
-}
-
-/// How `release` itself says that it is started, if it is here and says so.
-#[must_use]
-pub fn start(releases: &Path, release: &ReleaseRef) -> Option<Command> {
-    let manifest = fs::read(Places::of(releases, release).manifest()).ok()?;
-    catalog::parse(release, &manifest).ok()?.start
-}
-
-/// The folder of the configuration that came with `release`, if one did (`EVERUP_CONFIG`).
-#[must_use]
-pub fn configuration(releases: &Path, release: &ReleaseRef) -> Option<PathBuf> {
-    Some(Places::of(releases, release).config()).filter(|folder| folder.is_dir())
+    places::any(releases, release).folder()
 }
 
 impl<S: Shelf> Releases<S> {
@@ -68,22 +59,23 @@ impl<S: Shelf> Releases<S> {
         fs::create_dir_all(folder.join(places::BESIDE))?;
         let folder = folder.canonicalize()?;
         prune::remove_leftovers(&folder);
-        Ok(Self { shelf, folder, environment, pins: RefCell::default() })
+        Ok(Self { pinned: Pinned::none(&folder), shelf, folder, environment })
     }
 
-    fn places(&self, release: &ReleaseRef) -> Places {
-        Places::of(&self.folder, release)
+    /// What this agent counts on, and where it is.
+    #[must_use]
+    pub fn pinned(&self) -> Pinned {
+        self.pinned.clone()
     }
 
-    /// From now on no other agent removes `release`.
-    async fn pin(&self, release: &ReleaseRef) -> Result<(), Problem> {
-        if self.pins.borrow().contains_key(release) {
-            return Ok(());
+    /// From now on no other agent removes `release` from the place that is returned.
+    async fn pin(&self, release: &ReleaseRef) -> Result<Places, Problem> {
+        if !self.pinned.has(release) {
+            let (folder, wanted) = (self.folder.clone(), release.clone());
+            let pin = blocking(move || Pin::put(&folder, &wanted)).await?;
+            self.pinned.add(release, pin);
         }
-        let path = self.places(release).pin();
-        let pin = blocking(move || lock::shared(&path)).await?;
-        self.pins.borrow_mut().insert(release.clone(), pin);
-        Ok(())
+        Ok(self.pinned.places(release))
     }
 
     /// For a release that is here already.
@@ -94,7 +86,7 @@ impl<S: Shelf> Releases<S> {
 
     /// The manifest, from beside the release or from the store.
     async fn read_manifest(&self, release: &ReleaseRef) -> Result<(Manifest, Vec<u8>), Problem> {
-        let (kept, pinned) = (self.places(release).manifest(), release.clone());
+        let (kept, pinned) = (self.pinned.places(release).manifest(), release.clone());
         let parse = move || {
             let bytes = fs::read(kept)?;
             Ok(catalog::parse(&pinned, &bytes).ok().map(|manifest| (manifest, bytes)))
@@ -112,16 +104,15 @@ impl<S: Shelf> Stage for Releases<S> {
     }
 
     async fn ensure(&self, release: &ReleaseRef) -> Result<Fetched, Problem> {
-        self.pin(release).await?;
-        if self.places(release).is_complete() {
+        let places = self.pin(release).await?;
+        if places.is_complete() {
             return self.nothing_fetched(release).await;
         }
-        self.make(release).await
+        self.make(release, places).await
     }
 
     async fn verify(&self, release: &ReleaseRef) -> Result<(), Problem> {
-        self.pin(release).await?;
-        let places = self.places(release);
+        let places = self.pin(release).await?;
         if !places.is_complete() {
             return Err(Problem::new("stage", format!("release {release} is not complete on this machine")));
         }
@@ -139,11 +130,15 @@ impl<S: Shelf> Stage for Releases<S> {
     }
 
     async fn prune(&self, keep: &[ReleaseRef]) {
-        self.pins.borrow_mut().retain(|release, _| keep.contains(release));
+        self.pinned.keep(keep);
         let folder = self.folder.clone();
         let keep = keep.iter().map(everup_release::layout::folder_name).collect();
+        let pruning = move || {
+            prune::prune(&folder, &keep);
+            Ok(())
+        };
         // What could not be removed now is looked at again by the next pruning.
-        let _ = blocking(move || Ok(prune::prune(&folder, &keep))).await;
+        let _ = blocking(pruning).await;
     }
 }
 

@@ -1,7 +1,7 @@
 //! Removes releases that nobody needs, and what a crash left.
 
 use super::lock;
-use super::places::{Places, names};
+use super::places::{self, Places, names, release_at};
 use super::usage::in_use;
 use everup_release::unpack;
 use std::collections::BTreeSet;
@@ -10,75 +10,52 @@ use std::io;
 use std::path::Path;
 
 /// Removes all releases but those named in `keep`, those that an agent has pinned, and those that a process has
-/// open; says which went.
-pub(super) fn prune(releases: &Path, keep: &BTreeSet<String>) -> Vec<String> {
+/// open; and what is left of agents that died.
+pub(super) fn prune(releases: &Path, keep: &BTreeSet<String>) {
+    remove_leftovers(releases);
     let old: Vec<Places> = names(releases)
         .iter()
-        .filter(|name| !keep.contains(*name))
+        .filter(|name| !keep.contains(release_at(name)))
         .map(|name| Places::named(releases, name))
         .collect();
     let folders: Vec<_> = old.iter().map(Places::folder).collect();
     let used = if folders.is_empty() { BTreeSet::new() } else { in_use(&folders) };
-    let mut gone = Vec::new();
     for places in old.iter().filter(|places| !used.contains(&places.folder())) {
         // A release that cannot be removed now is tried again by the next pruning.
-        if let Ok(true) = remove(places) {
-            gone.push(places.folder().display().to_string());
-        }
+        let _ = remove(places);
     }
-    gone
 }
 
-/// Removes one release; `false` if somebody began to use it meanwhile.
-fn remove(places: &Places) -> io::Result<bool> {
-    let (Some(_lock), Some(_pin)) = (lock::if_free(&places.lock())?, lock::if_free(&places.pin())?) else {
-        return Ok(false);
-    };
-    let (folder, gone) = (places.folder(), places.gone());
+/// Removes one release, unless somebody counts on it, or began to use it meanwhile. Whoever wants it while this goes on, or
+/// while who does it is stopped, takes the next place.
+fn remove(places: &Places) -> io::Result<()> {
+    let Some(_pin) = lock::alone(&places.pin())? else { return Ok(()) };
+    let part = places.part()?;
+    let (folder, gone) = (places.folder(), part.path().join("release"));
     if folder.is_dir() {
-        remove_if_unused(&gone)?;
         fs::rename(&folder, &gone)?;
         // Out of reach now; whoever came in before is seen.
         if !in_use(std::slice::from_ref(&gone)).is_empty() {
-            fs::rename(&gone, &folder)?;
-            return Ok(false);
+            return fs::rename(&gone, &folder);
         }
     }
-    for folder in [places.part(), places.fresh(), places.config_part(), places.config()] {
-        unpack::remove(&folder)?;
+    if places.config().is_dir() {
+        fs::rename(places.config(), part.path().join("config"))?;
     }
-    if !remove_if_unused(&gone)? {
-        return Ok(false);
-    }
-    for file in [places.config_zip(), places.manifest(), places.damaged(), places.pin(), places.lock()] {
+    for file in [places.config_zip(), places.manifest(), places.damaged(), places.turn(), places.pin()] {
         match fs::remove_file(&file) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }
-    Ok(true)
+    Ok(())
 }
 
-fn remove_if_unused(folder: &Path) -> io::Result<bool> {
-    if folder.is_dir() && !in_use(std::slice::from_ref(&folder.to_owned())).is_empty() {
-        return Ok(false);
-    }
-    unpack::remove(folder)?;
-    Ok(true)
-}
-
-/// Removes what agents that died left half-done. Whatever stands in the way can wait for the next start.
+/// Removes what agents that died left half-done, unless a process works in it.
 pub(super) fn remove_leftovers(releases: &Path) {
-    for name in names(releases) {
-        let places = Places::named(releases, &name);
-        let half_done = [places.part(), places.fresh(), places.config_part(), places.gone()];
-        if !half_done.iter().any(|folder| folder.exists()) {
-            continue;
-        }
-        if let Ok(Some(_lock)) = lock::if_free(&places.lock()) {
-            for folder in half_done {
-                let _ = remove_if_unused(&folder);
-            }
-        }
-    }
+    places::remove_parts(releases, |part| {
+        // What is in it: the part itself is open here, for its lock.
+        let inside: Vec<_> = fs::read_dir(part)?.flatten().map(|item| item.path()).collect();
+        if in_use(&inside).is_empty() { unpack::remove(part) } else { Ok(()) }
+    });
 }

@@ -14,6 +14,7 @@
 
 use super::{is_missing, write};
 use crate::clock::KernelChance;
+use crate::held;
 use everup_core::seams::{Chance, Etag, Wrote};
 use everup_release::disk::sync_folder;
 use std::fs::{self, File};
@@ -144,7 +145,7 @@ fn body(path: &Path, etag: &Etag) -> PathBuf {
 /// A synced body with an etag of its own. As long as it is held it is not taken for a leftover, and it goes unless it is
 /// kept.
 fn write_body(path: &Path, bytes: &[u8]) -> io::Result<(Etag, NamedTempFile)> {
-    let (etag, mut body) = write::held(
+    let (etag, mut body) = held::held(
         path,
         || {
             let etag = format!("{:016x}{:016x}", KernelChance.next(), KernelChance.next());
@@ -164,7 +165,7 @@ fn remove_leftovers(path: &Path) {
     for name in names(path).unwrap_or_default() {
         let Some(etag) = name.strip_suffix(BODY) else { continue };
         // Asked while nobody holds it: its writer is done, so what is not the object now never will be.
-        let _ = write::unless_held(&path.join(&name), |body| match current(path)? {
+        let _ = held::unless_held(&path.join(&name), |body| match current(path)? {
             Some(present) if present.0 != etag => fs::remove_file(body),
             _ => Ok(()),
         });

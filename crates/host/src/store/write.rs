@@ -1,46 +1,18 @@
 //! What is being written: beside the objects, synced, then renamed into place. After a crash or a power loss at any
 //! point the old one is there, or the new one, whole.
 //!
-//! Who writes holds the lock of its file or folder meanwhile, so that nobody takes it for what a dead writer left. Nobody
-//! ever waits for such a lock.
+//! Who writes holds its file or folder meanwhile ([`crate::held`]), so that nobody takes it for what a dead writer left.
 
+use crate::held::{self, HeldFolder, held};
 use everup_release::disk::sync_folder;
-use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
-use tempfile::{Builder, NamedTempFile, TempDir};
+use tempfile::{Builder, NamedTempFile};
 
 /// The folder of what is being written or removed.
 pub(super) const NEW: &str = ".new";
-
-/// Makes something `inside` a folder and holds the lock of its `file`; makes another where somebody took it for a leftover
-/// before.
-pub(super) fn held<T>(
-    inside: &Path,
-    make: impl Fn() -> io::Result<T>,
-    file: impl Fn(&T) -> &File,
-) -> io::Result<T> {
-    loop {
-        let made = match make() {
-            // A folder is made first, and opened after that: somebody else may have been quicker. (What is not there at
-            // all is no folder of the store.)
-            Err(error) if error.kind() == io::ErrorKind::NotFound && inside.is_dir() => continue,
-            made => made?,
-        };
-        match file(&made).try_lock() {
-            Ok(()) if file(&made).metadata()?.nlink() > 0 => return Ok(made),
-            Ok(()) | Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
-    }
-}
-
-/// Does `work` with what is at `path`, unless somebody holds it.
-pub(super) fn unless_held(path: &Path, work: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
-    let file = File::open(path)?;
-    if file.try_lock().is_ok() { work(path) } else { Ok(()) }
-}
 
 /// A synced file of our own below the store.
 pub(super) fn file_beside(
@@ -63,32 +35,25 @@ pub(super) fn place(new: NamedTempFile, path: &Path) -> io::Result<()> {
 }
 
 /// A folder of our own below the store.
-pub(super) struct FolderBeside {
-    folder: TempDir,
-    lock: File,
-}
+pub(super) struct FolderBeside(HeldFolder);
 
 /// Makes an empty one.
 pub(super) fn folder_beside(root: &Path) -> io::Result<FolderBeside> {
-    let inside = root.join(NEW);
-    let make = || {
-        let folder = Builder::new().permissions(Permissions::from_mode(0o700)).tempdir_in(&inside)?;
-        let lock = File::open(folder.path())?;
-        Ok(FolderBeside { folder, lock })
-    };
-    held(&inside, make, |made| &made.lock)
+    let mut names = Builder::new();
+    names.permissions(Permissions::from_mode(0o700));
+    HeldFolder::make(&root.join(NEW), &names).map(FolderBeside)
 }
 
 impl FolderBeside {
     /// Where it is.
     pub(super) fn path(&self) -> &Path {
-        self.folder.path()
+        self.0.path()
     }
 
     /// Renames it to `path`, where nothing is, or an empty folder.
     pub(super) fn place(self, path: &Path) -> io::Result<()> {
         rename(self.path(), path)?;
-        let _ = self.folder.keep();
+        self.0.leave();
         Ok(())
     }
 
@@ -130,11 +95,13 @@ pub(super) fn make_folders(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes what writers that died left in `new`. Whatever stands in the way can wait for the next start.
+/// Removes what writers that died left in `new`.
 pub(super) fn remove_leftovers(new: &Path) {
-    for item in fs::read_dir(new).into_iter().flatten().flatten() {
-        let _ = unless_held(&item.path(), |left| {
+    held::remove_leftovers(
+        new,
+        |_| true,
+        |left| {
             if left.is_dir() { fs::remove_dir_all(left) } else { fs::remove_file(left) }
-        });
-    }
+        },
+    );
 }

@@ -179,8 +179,11 @@ impl Meter {
         self.write();
         let during = self.sum(window.from, window.to);
         let before = self.quiet(window.from - BEFORE, window.from - Millis(1_000));
-        let percentile =
-            |p| Percentile { before: before.latency.permille(p), during: during.latency.permille(p) };
+        let percentile = |p| Percentile {
+            before: before.latency.permille(p),
+            during: during.latency.permille(p),
+            after: None,
+        };
         Source {
             requests: during.total(),
             longest_gap_ms: during.longest_gap_ms,

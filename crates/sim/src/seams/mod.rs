@@ -134,7 +134,7 @@ impl Chance for Place {
 }
 
 impl Meter for Place {
-    async fn measure(&self, _: Window) -> Sources {
+    async fn measure(&self, _: Window, _: Option<Wall>) -> Sources {
         self.takes(1, 50).await;
         let counted = self.sim.world().requests;
         let requests = Requests {

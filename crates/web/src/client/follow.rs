@@ -11,8 +11,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 /// Opening the stream takes at most so long.
 const OPEN: Duration = Duration::from_secs(5);
 
-/// The server sends something at least every 10 s ([`crate::server::KEEP_ALIVE`]).
-const SILENCE: Duration = Duration::from_secs(25);
+/// The server sends something at least every second ([`crate::server::KEEP_ALIVE`]): one that says nothing for so long is
+/// stopped, or cut off, and whoever follows it has another to ask.
+const SILENCE: Duration = Duration::from_secs(3);
 
 /// The largest event that is read.
 const LARGEST_EVENT: usize = 32 << 20;

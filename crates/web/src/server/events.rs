@@ -7,7 +7,7 @@
 use super::answer::{Answer, No};
 use super::guard::{Caller, Streams};
 use super::{Backend, Shared};
-use crate::client::Follow;
+use crate::client::{Failure, Follow};
 use crate::signing::sign_event;
 use axum::Extension;
 use axum::body::Body;
@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// Something is sent at least this often.
-pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
+pub const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
 /// A stream of what this agent has read itself, because the coordinator does not answer, lasts so long: by then it may
 /// answer again, or be another.
@@ -75,10 +75,15 @@ async fn source(backend: &Backend, caller: &Caller) -> Source {
     let events = async { backend.peers.client(&holder)?.forwarding(&backend.me.instance).events().await };
     match events.await {
         Ok(follow) => Source::Coordinator(Box::new(follow)),
-        Err(failure) => Source::Makeshift {
-            trouble: format!("the coordinator {holder} does not answer: {failure}"),
-            until: Instant::now() + MAKESHIFT,
-        },
+        Err(failure) => makeshift(Some(&holder), &failure),
+    }
+}
+
+fn makeshift(holder: Option<&InstanceId>, failure: &Failure) -> Source {
+    let who = holder.map_or_else(String::new, |holder| format!(" {holder}"));
+    Source::Makeshift {
+        trouble: format!("the coordinator{who} does not answer: {failure}"),
+        until: Instant::now() + MAKESHIFT,
     }
 }
 
@@ -125,10 +130,18 @@ async fn next(
             Arc::make_mut(&mut status).trouble.get_or_insert_with(|| trouble.clone());
             Some(status)
         }
-        Source::Coordinator(follow) => tokio::select! {
-            status = follow.next() => status.ok()?.map(Arc::new),
-            _ = own.wait_for(|now| now.coordinator.as_ref() != coordinator) => None,
-        },
+        Source::Coordinator(follow) => {
+            let failure = tokio::select! {
+                status = follow.next() => match status {
+                    Ok(status) => return status.map(Arc::new),
+                    Err(failure) => failure,
+                },
+                _ = own.wait_for(|now| now.coordinator.as_ref() != coordinator) => return None,
+            };
+            *source = makeshift(coordinator, &failure);
+            own.mark_changed();
+            Box::pin(next(source, own, coordinator)).await
+        }
     }
 }
 
