@@ -18,6 +18,9 @@ pub struct Members {
     pub members: BTreeMap<InstanceId, Member>,
     /// Instances that are known to have ended.
     pub gone: BTreeSet<InstanceId>,
+    /// Those of them that the engine ended, or was told to end; the others vanished.
+    #[serde(default)]
+    pub ended: BTreeSet<InstanceId>,
     /// Whether the engine knows every instance that ever was (it made their ids itself): then one that it does not
     /// list has ended.
     #[serde(default)]
@@ -66,6 +69,8 @@ pub struct Observation {
     pub seen: BTreeMap<InstanceId, Seen>,
     /// Instances that the engine says have ended.
     pub gone: BTreeSet<InstanceId>,
+    /// Those of them that the engine ended ([`Members::ended`]).
+    pub ended: BTreeSet<InstanceId>,
     /// Whether an instance that the engine does not list has ended ([`Members::complete`]).
     pub complete: bool,
     /// Who had announced itself when the store was listed after what newcomers read was written: that the fleet is being

@@ -44,9 +44,9 @@ pub struct Head {
     /// What migrations have forbidden, oldest first: the last one can be taken back.
     #[serde(default)]
     pub changes: Vec<Change>,
-    /// Versions that are forbidden because the migration that they need was taken back, until it is applied again.
+    /// What was taken back of that, and forbade the versions that need it; the last one can be applied again.
     #[serde(default)]
-    pub taken_back: BTreeMap<MigrationId, BTreeSet<Version>>,
+    pub taken_back: Vec<Change>,
     /// Words of operators that the coordinator has not yet taken up, at most one of a kind.
     #[serde(default)]
     pub words: Vec<Word>,
@@ -56,12 +56,12 @@ pub struct Head {
     pub asked: Vec<Asked>,
 }
 
-/// A breaking change of the database that is in effect.
+/// A breaking change of the database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// What made it.
     pub migration: MigrationId,
-    /// The versions that were made for the database before it.
+    /// The versions that were made for the database before it; where it was taken back, for the one after it.
     pub forbade: BTreeSet<Version>,
 }
 
@@ -146,7 +146,7 @@ impl Head {
             applied: BTreeMap::new(),
             deployed: BTreeSet::new(),
             changes: Vec::new(),
-            taken_back: BTreeMap::new(),
+            taken_back: Vec::new(),
             words: Vec::new(),
             asked: Vec::new(),
         }
@@ -198,8 +198,8 @@ impl Head {
     /// Whether a deployment may lead to `release`, which brings `migration` with it: one that was taken back is applied anew.
     #[must_use]
     pub fn may_deploy(&self, release: &ReleaseRef, migration: Option<&MigrationId>) -> bool {
-        let needs = migration.and_then(|migration| self.taken_back.get(migration));
-        self.allows(release) || needs.is_some_and(|versions| versions.contains(&release.version))
+        let next = self.taken_back.last().filter(|change| Some(&change.migration) == migration);
+        self.allows(release) || next.is_some_and(|change| change.forbade.contains(&release.version))
     }
 
     /// `migration` was applied by `deployment`, which led from `from` to `to`: what was made for the database before it
@@ -215,9 +215,10 @@ impl Head {
             return;
         }
         self.applied.insert(migration.clone(), deployment.clone());
-        // What was made for another branch of the database's history stays forbidden.
-        if let Some(again) = std::mem::take(&mut self.taken_back).remove(migration) {
-            self.forbidden.retain(|version| !again.contains(version));
+        match self.taken_back.pop_if(|change| change.migration == *migration) {
+            Some(again) => self.forbidden.retain(|version| !again.forbade.contains(version)),
+            // What was made for another branch of the database's history stays forbidden.
+            None => self.taken_back.clear(),
         }
         let mut forbade = std::mem::take(&mut self.deployed);
         forbade.extend(from.map(|from| from.version.clone()));
@@ -236,7 +237,7 @@ impl Head {
         needs.extend(from.map(|from| from.version.clone()));
         needs.remove(&to.version);
         self.forbidden.extend(needs.iter().cloned());
-        self.taken_back.insert(migration.clone(), needs);
+        self.taken_back.push(Change { migration: migration.clone(), forbade: needs });
         self.deployed.insert(to.version.clone());
     }
 }
@@ -245,4 +246,84 @@ impl Head {
 #[must_use]
 pub fn head_key(environment: &crate::ids::Environment) -> String {
     format!("{environment}/head.json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::release::Digest;
+
+    fn release(version: &str) -> ReleaseRef {
+        let digest = Digest::new("0".repeat(64)).expect("64 digits of hex");
+        ReleaseRef { version: version.parse().expect("a version"), manifest: digest }
+    }
+
+    fn migration(name: &str) -> MigrationId {
+        MigrationId::new(name).expect("a name")
+    }
+
+    fn forbidden(head: &Head) -> String {
+        head.forbidden.iter().map(Version::as_str).collect::<Vec<_>>().join(" ")
+    }
+
+    /// 1, then 2 with migration m1, then 3 with m2.
+    fn after_two() -> Head {
+        let mut head = Head::first(WriteId::new("first").expect("a name"));
+        head.deployed.insert(release("1").version);
+        for (from, to, name) in [("1", "2", "m1"), ("2", "3", "m2")] {
+            let id = DeploymentId::new(format!("d{to}")).expect("a name");
+            head.apply(&migration(name), &id, Some(&release(from)), &release(to));
+            head.deployed.insert(release(to).version);
+        }
+        assert_eq!(forbidden(&head), "1 2");
+        head
+    }
+
+    fn taken_back_twice() -> Head {
+        let mut head = after_two();
+        head.undo(&migration("m2"), Some(&release("3")), &release("2"));
+        assert_eq!(forbidden(&head), "1 3");
+        head.undo(&migration("m1"), Some(&release("2")), &release("1"));
+        assert_eq!(forbidden(&head), "2 3");
+        head
+    }
+
+    #[test]
+    fn said_again_nothing_changes() {
+        let mut head = after_two();
+        head.apply(
+            &migration("m2"),
+            &DeploymentId::new("d3").expect("a name"),
+            Some(&release("2")),
+            &release("3"),
+        );
+        assert_eq!(head, after_two());
+        let mut head = taken_back_twice();
+        head.undo(&migration("m1"), Some(&release("2")), &release("1"));
+        assert_eq!(head, taken_back_twice());
+    }
+
+    #[test]
+    fn what_was_taken_back_is_applied_again_in_its_order() {
+        let mut head = taken_back_twice();
+        assert!(!head.may_deploy(&release("3"), Some(&migration("m2"))), "m2 needs m1");
+        assert!(head.may_deploy(&release("2"), Some(&migration("m1"))));
+        let again = DeploymentId::new("d4").expect("a name");
+        head.apply(&migration("m1"), &again, Some(&release("1")), &release("2"));
+        assert_eq!(forbidden(&head), "1 3");
+        assert!(head.may_deploy(&release("3"), Some(&migration("m2"))));
+        head.deployed.insert(release("2").version);
+        let again = DeploymentId::new("d5").expect("a name");
+        head.apply(&migration("m2"), &again, Some(&release("2")), &release("3"));
+        assert_eq!(forbidden(&head), "1 2");
+    }
+
+    #[test]
+    fn another_branch_makes_it_final() {
+        let mut head = taken_back_twice();
+        let other = DeploymentId::new("d6").expect("a name");
+        head.apply(&migration("other"), &other, Some(&release("1")), &release("4"));
+        assert!(!head.may_deploy(&release("2"), Some(&migration("m1"))));
+        assert_eq!(forbidden(&head), "1 2 3");
+    }
 }

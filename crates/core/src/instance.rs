@@ -207,6 +207,25 @@ pub struct Run {
     pub undo: bool,
 }
 
+impl Run {
+    /// What it does, for sentences: "migration orders", "the undo of migration orders".
+    #[must_use]
+    pub fn what(&self) -> String {
+        let of = if self.undo { "the undo of " } else { "" };
+        format!("{of}migration {}", self.migration)
+    }
+
+    /// How a person says what became of it.
+    #[must_use]
+    pub const fn words(&self) -> &'static str {
+        if self.undo {
+            "everup resume --undo=applied, not-applied or run-again"
+        } else {
+            "everup resume --migration=applied, not-applied or run-again"
+        }
+    }
+}
+
 /// How far a run is, as its runner knows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -18,6 +18,10 @@ pub const RECORD_FORM: u32 = 1;
 /// The most lines of its own story that a record keeps.
 pub const LONGEST_STORY: usize = 200;
 
+/// So many may vanish on their way, and the roll goes on: machines die, also while they are updated. Of the next one a
+/// person has to say whether it is the release's doing.
+pub const MOST_VANISHED: usize = 1;
+
 /// A deployment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -192,7 +196,7 @@ impl Record {
     pub fn asks(&self) -> bool {
         match self.state {
             State::NeedsOperator => true,
-            State::Paused => !self.vanished().is_empty(),
+            State::Paused => self.vanished().len() > MOST_VANISHED,
             _ => false,
         }
     }
@@ -271,10 +275,7 @@ pub struct Entry {
     /// It has objected to being taken for out of service.
     #[serde(default)]
     pub objected: bool,
-    /// The fleet has said that it ends it.
-    #[serde(default)]
-    pub ending: bool,
-    /// It ended while it moved, and the fleet had not said that it would end it. Until an operator lets the roll go on.
+    /// It ended while it moved, and the fleet's engine had not ended it. Until an operator lets the roll go on.
     #[serde(default)]
     pub vanished: bool,
 }
@@ -365,6 +366,24 @@ pub enum Say {
     MigrationNotApplied,
     /// Run it again.
     MigrationRunAgain,
+    /// The undo whose outcome is not known was done: the database is as before its migration.
+    UndoApplied,
+    /// It was not: the database is as the migration left it.
+    UndoNotApplied,
+    /// Run the undo again.
+    UndoRunAgain,
+}
+
+impl Say {
+    /// Whether it answers what became of an undo; nothing if it answers neither that nor what became of a migration.
+    #[must_use]
+    pub const fn of_an_undo(self) -> Option<bool> {
+        match self {
+            Self::MigrationApplied | Self::MigrationNotApplied | Self::MigrationRunAgain => Some(false),
+            Self::UndoApplied | Self::UndoNotApplied | Self::UndoRunAgain => Some(true),
+            Self::Pause | Self::Resume | Self::Abort => None,
+        }
+    }
 }
 
 /// Where a deployment's record is.

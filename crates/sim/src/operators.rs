@@ -94,7 +94,7 @@ fn to_before_the_last_migration(sim: &Sim, rng: &mut Rng) -> Option<Request> {
         change.forbade.iter().map(number_of).collect()
     };
     let no = rng.pick(&before)?;
-    Some(Request { take_back: Some(TakeBack::Undo), ..request(sim, &mut rng, no, true) })
+    Some(Request { take_back: Some(TakeBack::Undo), idempotency: None, ..request(sim, &mut rng, no, true) })
 }
 
 fn conduct(sim: &Sim, rng: &mut Rng) -> Conduct {
@@ -293,13 +293,13 @@ fn look(world: &mut World, rng: &mut Rng) -> Option<Say> {
         return None;
     }
     if world.database.has(schema, undo) {
-        Some(Say::MigrationApplied)
+        Some(if undo { Say::UndoApplied } else { Say::MigrationApplied })
     } else if rng.chance(500) {
         *world.database.asked_again.entry(migration).or_default() += 1;
-        Some(Say::MigrationRunAgain)
+        Some(if undo { Say::UndoRunAgain } else { Say::MigrationRunAgain })
     } else {
         *world.database.looked.entry(migration).or_default() += 1;
-        Some(Say::MigrationNotApplied)
+        Some(if undo { Say::UndoNotApplied } else { Say::MigrationNotApplied })
     }
 }
 

@@ -296,7 +296,7 @@ fn end(record: &Record, context: &Context) -> Exit {
     lines[0] = lines[0].replacen(&word, &frame::state(record.state), 1);
     lines.extend(problems(record, page));
     if exit == Exit::NeedsOperator {
-        if !record.because.contains("everup resume") {
+        if record.state == State::NeedsOperator && !record.because.contains("everup resume") {
             lines.push(
                 "look at the database, then: everup resume --migration=applied|not-applied|run-again"
                     .to_owned(),

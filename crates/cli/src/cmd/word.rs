@@ -23,8 +23,11 @@ pub struct ResumeArgs {
     /// Which deployment [default: the one that runs]
     pub deployment: Option<DeploymentId>,
     /// What became of the migration whose outcome nobody knows
-    #[arg(long, value_enum, value_name = "OUTCOME")]
+    #[arg(long, value_enum, value_name = "OUTCOME", conflicts_with = "undo")]
     pub migration: Option<MigrationOutcome>,
+    /// What became of the undo of a migration, whose outcome nobody knows
+    #[arg(long, value_enum, value_name = "OUTCOME")]
+    pub undo: Option<UndoOutcome>,
 }
 
 /// Arguments of `everup abort`.
@@ -45,6 +48,17 @@ pub enum MigrationOutcome {
     RunAgain,
 }
 
+/// The same, of a migration's undo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum UndoOutcome {
+    /// The database is as before the migration: go on with the old release.
+    Applied,
+    /// The database is as the migration left it: stay on the release that needs it.
+    NotApplied,
+    /// The database can bear the undo again, from its beginning.
+    RunAgain,
+}
+
 /// `everup pause`.
 ///
 /// # Errors
@@ -58,11 +72,14 @@ pub fn pause(args: &PauseArgs, context: &Context) -> Result<Exit, Failure> {
 /// # Errors
 /// When no deployment runs, or no agent answers.
 pub fn resume(args: &ResumeArgs, context: &Context) -> Result<Exit, Failure> {
-    let word = match args.migration {
-        None => Say::Resume,
-        Some(MigrationOutcome::Applied) => Say::MigrationApplied,
-        Some(MigrationOutcome::NotApplied) => Say::MigrationNotApplied,
-        Some(MigrationOutcome::RunAgain) => Say::MigrationRunAgain,
+    let word = match (args.migration, args.undo) {
+        (None, None) => Say::Resume,
+        (Some(MigrationOutcome::Applied), _) => Say::MigrationApplied,
+        (Some(MigrationOutcome::NotApplied), _) => Say::MigrationNotApplied,
+        (Some(MigrationOutcome::RunAgain), _) => Say::MigrationRunAgain,
+        (_, Some(UndoOutcome::Applied)) => Say::UndoApplied,
+        (_, Some(UndoOutcome::NotApplied)) => Say::UndoNotApplied,
+        (_, Some(UndoOutcome::RunAgain)) => Say::UndoRunAgain,
     };
     say(word, args.deployment.as_ref(), context)
 }
@@ -98,5 +115,8 @@ fn verb(say: Say) -> &'static str {
         Say::MigrationApplied => "the migration was applied",
         Say::MigrationNotApplied => "the migration was not applied",
         Say::MigrationRunAgain => "run the migration again",
+        Say::UndoApplied => "the undo was applied",
+        Say::UndoNotApplied => "the undo was not applied",
+        Say::UndoRunAgain => "run the undo again",
     }
 }

@@ -3,6 +3,7 @@
 use crate::output::paint;
 use crate::output::table::{Cell, Table, by_number, shorten, wrap};
 use everup_core::deployment::State;
+use everup_core::head::TakeBack;
 use everup_core::instance::Phase;
 use everup_core::record::Record;
 use everup_core::status::{Line, Status};
@@ -75,7 +76,10 @@ fn way(record: &Record) -> String {
     match (&record.migration, record.take_back) {
         (None, _) => strategy.to_string(),
         (Some(migration), None) => format!("{strategy} with migration {}", migration.id),
-        (Some(migration), Some(_)) => format!("{strategy}, migration {} taken back", migration.id),
+        (Some(migration), Some(TakeBack::Undo)) => format!("{strategy} with the undo of {}", migration.id),
+        (Some(migration), Some(TakeBack::Restored)) => {
+            format!("{strategy}, {} said to be undone", migration.id)
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::ids::{HoldId, InstanceId};
 use crate::instance::{Outcome, Phase, Problem, Run, RunStage};
 use crate::order::Task;
 use crate::record::{Progress, RunEntry, Say};
-use crate::release::{OnFailure, ReleaseRef};
+use crate::release::{Migration, OnFailure, ReleaseRef};
 use crate::time::Millis;
 use crate::words;
 
@@ -116,16 +116,21 @@ impl Planner<'_> {
 
     /// Seals everyone; whoever is announced and not gone has to be among them.
     pub(super) fn seal(&mut self) {
-        if let Some(by) = self.next.aborted_by.clone() {
+        // What was said to be restored is in head before the record has moved on: then there is only forward.
+        let is_restored = self.is_restored();
+        if let Some(by) = self.next.aborted_by.clone().filter(|_| !is_restored) {
             return self.go_back(format!("{by} asked for its end"));
         }
-        if let Some((id, why)) = self.lost_hold() {
+        if let Some((id, why)) = self.lost_hold().filter(|_| !is_restored) {
             return self.go_back(format!("{id} did not seal: {why}"));
         }
-        if self.late() {
+        if self.late() && !is_restored {
             return self.go_back_in_time();
         }
-        if self.was(State::Sealing) && self.facts.in_state > self.next.policy.stop + self.next.policy.drain {
+        if !is_restored
+            && self.was(State::Sealing)
+            && self.facts.in_state > self.next.policy.stop + self.next.policy.drain
+        {
             let open: Vec<InstanceId> = self.unsealed();
             return self.go_back(format!("{} did not seal in time", words::list(open.iter(), 3)));
         }
@@ -148,6 +153,11 @@ impl Planner<'_> {
         {
             self.all_sealed();
         }
+    }
+
+    fn is_restored(&self) -> bool {
+        let applied = |migration: &Migration| self.facts.head.applied.contains_key(&migration.id);
+        self.next.take_back == Some(TakeBack::Restored) && !self.next.migration.as_ref().is_some_and(applied)
     }
 
     /// Everyone who could run the old release and has not stored the seal: members, those about to be ended too, and
@@ -281,24 +291,20 @@ impl Planner<'_> {
             }
             Outcome::Exited { code, log } => {
                 let last = log.last().map_or(String::new(), |line| format!(", its last line: {line}"));
-                let what = if run.run.undo { "the undo of migration" } else { "migration" };
-                let why = format!("{what} {} failed with exit status {code}{last}", run.run.migration);
+                let why = format!("{} failed with exit status {code}{last}", run.run.what());
                 match on_failure {
                     OnFailure::GoBack => self.go_back(why),
-                    OnFailure::Stop => {
-                        self.enter(State::NeedsOperator, format!("{why}; is it applied or not?"));
-                    }
+                    OnFailure::Stop => self.ask_about(run, &why),
                 }
             }
             Outcome::NeverBegan { reason } => self.try_again(run, &reason),
-            Outcome::Unknown { reason, .. } => {
-                let what = if run.run.undo { " what became of the undo" } else { "" };
-                let ways = format!(
-                    "look at the database, then say{what}: everup resume --migration=applied, not-applied or run-again"
-                );
-                self.enter(State::NeedsOperator, format!("{reason}. {ways}"));
-            }
+            Outcome::Unknown { reason, .. } => self.ask_about(run, &reason),
         }
+    }
+
+    fn ask_about(&mut self, run: &RunEntry, why: &str) {
+        let because = format!("{why}. look at the database, then say: {}", run.run.words());
+        self.enter(State::NeedsOperator, because);
     }
 
     /// A run that never began has changed nothing: it is tried again, and then it was nothing.
@@ -308,10 +314,7 @@ impl Planner<'_> {
         if tries < MOST_TRIES {
             return self.grant_run(run.run.attempt + 1);
         }
-        self.go_back(format!(
-            "migration {} could not be begun in {tries} tries: {reason}",
-            run.run.migration
-        ));
+        self.go_back(format!("{} could not be begun in {tries} tries: {reason}", run.run.what()));
     }
 
     /// A migration may have taken longer than the bound: the start has the time of one update all the same.
@@ -330,32 +333,31 @@ impl Planner<'_> {
     /// What a person said of a migration whose outcome was not known.
     pub(super) fn answer(&mut self, say: Say, by: &str) {
         let Some(run) = self.next.run().cloned() else { return };
+        let what = run.run.what();
+        if say.of_an_undo() != Some(run.run.undo) {
+            return self.tell(format!("{by} said {say:?}, but the question is what became of {what}"));
+        }
         match say {
-            Say::MigrationApplied => {
+            Say::MigrationApplied | Say::UndoApplied => {
                 if let Some(last) = self.next.runs.last_mut() {
-                    last.outcome = Some(Outcome::Exited {
-                        code: 0,
-                        log: vec![format!("{by} says that it was applied")],
-                    });
+                    let log = vec![format!("{by} says that it was applied")];
+                    last.outcome = Some(Outcome::Exited { code: 0, log });
                 }
-                let what = if run.run.undo { "undo" } else { "migration" };
-                self.begin_to_start(format!("{by} says that the {what} was applied"));
+                self.begin_to_start(format!("{by} says that {what} was applied"));
             }
-            Say::MigrationNotApplied => {
-                let what = if run.run.undo { "undo" } else { "migration" };
-                self.go_back(format!("{by} says that the {what} was not applied"));
+            Say::MigrationNotApplied | Say::UndoNotApplied => {
+                self.go_back(format!("{by} says that {what} was not applied"));
             }
-            Say::MigrationRunAgain if self.may_run_again(&run) => self.grant_run(run.run.attempt + 1),
-            Say::MigrationRunAgain => {
+            Say::MigrationRunAgain | Say::UndoRunAgain if self.may_run_again(&run) => {
+                self.grant_run(run.run.attempt + 1);
+            }
+            _ => {
                 let runner = &run.runner;
                 let refusal = format!(
                     "it cannot run again while {runner} may still begin it: {runner} has to answer, or to be ended in the fleet"
                 );
                 self.tell(refusal.clone());
                 self.next.because = refusal;
-            }
-            Say::Pause | Say::Resume | Say::Abort => {
-                self.tell(format!("{by} said {say:?}, but the question is about the migration"));
             }
         }
     }

@@ -40,7 +40,6 @@ impl Planner<'_> {
                 fetched: None,
                 cramped: None,
                 objected: false,
-                ending: false,
                 vanished: false,
             };
             self.next.instances.insert(id.clone(), entry);
@@ -53,8 +52,6 @@ impl Planner<'_> {
             if serves && !entry.touched && entry.progress != Progress::Failed {
                 (entry.ill_before, entry.starting_before) = (false, false);
             }
-            let member = seen.seen.get(&id).and_then(|met| met.member.as_ref());
-            self.entry(&id).ending |= member.is_some_and(|member| member.terminating);
             if seen.is_gone(&id) && self.entry(&id).progress != Progress::Gone {
                 self.lose(&id);
             }
@@ -64,14 +61,17 @@ impl Planner<'_> {
     /// What the fleet ended is no failure of the release. What ended without its word, on the way to the release or before
     /// it was proven there, may have been ended by it: a kernel that ran out of memory, a machine that it brought down.
     fn lose(&mut self, id: &InstanceId) {
-        let rolls = self.next.state == State::Rolling;
+        let rolls = matches!(self.next.state, State::Rolling | State::Paused);
+        // Of whom an engine that knows everybody lists no end, that end is long past.
+        let seen = self.facts.seen;
+        let ended = seen.ended.contains(id) || !seen.gone.contains(id);
         let entry = self.entry(id);
         let moved = match entry.progress {
             Progress::Updating => true,
             Progress::Done => entry.touched && !entry.steady,
             _ => false,
         };
-        entry.vanished = rolls && moved && !entry.ending;
+        entry.vanished = rolls && moved && !ended;
         entry.progress = Progress::Gone;
         let how = if entry.vanished { ", on its way, and nobody had ended it" } else { "" };
         self.tell(format!("{id} is gone, the fleet says{how}"));

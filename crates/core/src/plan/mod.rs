@@ -21,7 +21,7 @@ pub use safety::{min_in_service, starved};
 
 use crate::deployment::State;
 use crate::fleet::{Observation, Seen};
-use crate::head::Head;
+use crate::head::{Head, TakeBack};
 use crate::ids::{Fence, InstanceId, Rev};
 use crate::instance::{Problem, View};
 use crate::order::{Limits, Task};
@@ -261,7 +261,12 @@ impl<'a> Planner<'a> {
 
     /// The way back, if there is one; else the end.
     fn go_back(&mut self, because: impl Into<String>) {
-        let because = because.into();
+        let mut because = because.into();
+        if self.next.take_back == Some(TakeBack::Restored)
+            && let Some(from) = &self.next.from
+        {
+            because = format!("{because}; release {from} runs on, on a database that is said to be older");
+        }
         match self.next.from.clone() {
             Some(from) if self.facts.head.allows(&from) => {
                 self.next.until = Some(self.facts.elapsed + self.time_back());
@@ -301,7 +306,7 @@ impl<'a> Planner<'a> {
     /// migration, which has none. Each batch of what was touched gets the time of one update, and so does what comes
     /// between (an order that reaches its instance late, a coordinator that is lost). Never more than the bound once more.
     fn time_back(&self) -> Millis {
-        let moves = |id: &InstanceId| self.next.instances[id].touched || self.took_the_new_one(id);
+        let moves = |id: &InstanceId| self.is_affected(id);
         let touched = self.present().into_iter().filter(moves).count();
         let batches = match self.next.policy.strategy {
             Strategy::Rolling => touched.div_ceil(self.batch_size()) as u64,

@@ -3,16 +3,12 @@
 use super::{Planner, WaitingOn, report};
 use crate::deployment::State;
 use crate::ids::InstanceId;
-use crate::instance::Phase;
+use crate::instance::{Phase, View};
 use crate::order::Task;
 use crate::policy::Strategy;
-use crate::record::Progress;
+use crate::record::{MOST_VANISHED, Progress};
 use crate::time::Millis;
 use crate::words;
-
-/// So many may vanish on their way, and the roll goes on: machines die, also while they are updated. Of the next one a
-/// person has to say whether it is the release's doing.
-const MOST_VANISHED: usize = 1;
 
 impl Planner<'_> {
     /// Grants the next moves, or ends.
@@ -25,18 +21,16 @@ impl Planner<'_> {
         if self.late() {
             return self.go_back_in_time();
         }
-        if self.next.vanished().len() > MOST_VANISHED {
-            return self.pause_for_the_vanished();
-        }
         if let Some(why) = self.shared_illness() {
             self.next.stuck_since = None;
             self.say_who_moves();
             return self.wait(WaitingOn::Everybody(why));
         }
-        let failed = self.failed();
-        if failed.len() > self.next.policy.max_failures as usize {
-            let why = self.why(&failed);
-            return self.go_back(format!("{} failed: {why}", words::list(failed.iter(), 3)));
+        if let Some(because) = self.failed_too_often() {
+            return self.go_back(because);
+        }
+        if self.next.vanished().len() > MOST_VANISHED {
+            return self.pause_for_the_vanished();
         }
         let to = self.next.to.clone();
         let (candidates, at_most) = (self.candidates(), self.batch());
@@ -99,10 +93,20 @@ impl Planner<'_> {
         if let Some(by) = self.next.aborted_by.clone() {
             return self.go_back(format!("{by} asked for its end"));
         }
+        // Who is asked whether the release made instances vanish need not be asked whether it fails.
+        if let Some(because) = self.failed_too_often().filter(|_| self.next.asks()) {
+            return self.go_back(because);
+        }
         self.prove();
         self.take_back_what_is_needed();
         self.say_who_moves();
         self.wait(WaitingOn::Operator("everup resume, or everup abort".to_owned()));
+    }
+
+    fn failed_too_often(&self) -> Option<String> {
+        let failed = self.failed();
+        let too_often = failed.len() > self.next.policy.max_failures as usize;
+        too_often.then(|| format!("{} failed: {}", words::list(failed.iter(), 3), self.why(&failed)))
     }
 
     fn pause_for_the_vanished(&mut self) {
@@ -307,16 +311,29 @@ impl Planner<'_> {
         let Some(from) = self.next.from.clone() else {
             return self.enter(State::Failed, "there is no release to go back to");
         };
-        match self.next.policy.strategy {
+        let short = match self.next.policy.strategy {
             Strategy::Rolling => {
                 let candidates = self.to_take_back();
                 let at_most = self.batch_size();
-                self.move_on(candidates, &from, at_most);
+                self.move_on(candidates, &from, at_most)
             }
-            Strategy::AllAtOnce => self.start_all(&from),
-        }
+            Strategy::AllAtOnce => {
+                self.start_all(&from);
+                false
+            }
+        };
         self.say_who_moves();
-        self.maybe_back();
+        self.maybe_back(short);
+    }
+
+    /// Whether those that are left cannot leave, and nobody has come, for as long as one update may take.
+    fn short_for_long(&mut self, short: bool) -> bool {
+        if !short || !self.moving().is_empty() || !self.nobody_comes() {
+            self.next.stuck_since = None;
+            return false;
+        }
+        let since = *self.next.stuck_since.get_or_insert(self.facts.elapsed);
+        self.facts.elapsed.0.saturating_sub(since.0) > self.patience().0
     }
 
     /// What was touched, or took the new release as a newcomer, and is not on its way back.
@@ -325,7 +342,10 @@ impl Planner<'_> {
             let entry = &self.next.instances[id];
             let settled = matches!(entry.progress, Progress::GoingBack | Progress::Back);
             let waits = entry.progress == Progress::Failed && !self.may_try_again(id);
-            (entry.touched || self.took_the_new_one(id)) && !settled && !waits && self.silent(id).is_none()
+            (entry.touched || self.took_the_new_one(id) || self.took_what_is_on_trial(id))
+                && !settled
+                && !waits
+                && self.silent(id).is_none()
         };
         self.present().into_iter().filter(touched).collect()
     }
@@ -334,6 +354,13 @@ impl Planner<'_> {
     pub(super) fn took_the_new_one(&self, id: &InstanceId) -> bool {
         let to = Some(&self.next.to);
         self.next.from.as_ref() != to && self.view(id).is_some_and(|view| view.release.as_ref() == to)
+    }
+
+    /// Whether it runs what an empty fleet had taken before this deployment, and nobody has proven: whoever goes back goes
+    /// back to what is proven, and all others with him.
+    pub(super) fn took_what_is_on_trial(&self, id: &InstanceId) -> bool {
+        let is_another = |view: &View| view.release.is_some() && view.release != self.next.from;
+        self.facts.head.unproven && self.view(id).is_some_and(is_another)
     }
 
     /// What fails on the way back, to a release that was believed, may do so for a reason that passes (its database, its
@@ -350,7 +377,7 @@ impl Planner<'_> {
         self.next.instances[id].recalled.is_some_and(|at| since(at) > self.patience().0)
     }
 
-    fn maybe_back(&mut self) {
+    fn maybe_back(&mut self, short: bool) {
         let affected: Vec<InstanceId> =
             self.present().into_iter().filter(|id| self.is_affected(id)).collect();
         let open: Vec<&InstanceId> = affected
@@ -361,7 +388,7 @@ impl Planner<'_> {
                 !is_over && !self.is_back_for_good(id)
             })
             .collect();
-        let late = self.late();
+        let late = self.short_for_long(short) || self.late();
         if !open.is_empty() && !late {
             let silent: Vec<InstanceId> =
                 open.iter().filter(|id| self.silent(id).is_some()).map(|id| (*id).clone()).collect();
@@ -398,7 +425,7 @@ impl Planner<'_> {
             .filter(|id| !is_back(id))
             .chain(strangers.into_iter().map(|(id, _)| id))
             .collect();
-        self.end_back(&not_back);
+        self.end_back(&not_back, short);
     }
 
     fn say_who_is_started_again(&mut self) {
@@ -422,10 +449,11 @@ impl Planner<'_> {
     }
 
     /// Whether it has to be back before the way back is over: what was touched, and newcomers that took the new release.
-    fn is_affected(&self, id: &InstanceId) -> bool {
+    pub(super) fn is_affected(&self, id: &InstanceId) -> bool {
         let entry = &self.next.instances[id];
         let whole_fleet = self.next.policy.strategy == Strategy::AllAtOnce;
-        entry.touched || whole_fleet || self.took_the_new_one(id) || entry.progress == Progress::GoingBack
+        let took_another = self.took_the_new_one(id) || self.took_what_is_on_trial(id);
+        entry.touched || whole_fleet || took_another || entry.progress == Progress::GoingBack
     }
 
     /// Who was met before it ran the release to go back to, has been told nothing, and does not answer this coordinator.
@@ -438,11 +466,30 @@ impl Planner<'_> {
         unheard.filter_map(|id| self.silent(&id).map(|why| (id, why))).collect()
     }
 
-    fn end_back(&mut self, not_back: &[InstanceId]) {
+    fn why_not_back(&self, not_back: &[InstanceId], short: bool) -> String {
+        let known =
+            |id: &InstanceId| self.next.instances.get(id).is_some_and(|entry| entry.problem.is_some());
+        if not_back.iter().any(known) {
+            return self.why(not_back);
+        }
+        let silent = not_back.iter().find_map(|id| self.silent(id));
+        let serving = self.facts.seen.in_service().len();
+        let too_few = || format!("{serving} in service, of which {} must stay", self.limits().min);
+        silent.or_else(|| short.then(too_few)).unwrap_or_else(|| self.why(not_back))
+    }
+
+    fn end_back(&mut self, not_back: &[InstanceId], short: bool) {
         let because = self.next.because.clone();
         if !not_back.is_empty() {
-            let (who, why) = (words::list(not_back.iter(), 5), self.why(not_back));
-            self.enter(State::Failed, format!("{because}; {who} did not come back: {why}"));
+            let who = words::list(not_back.iter(), 5);
+            let why = self.why_not_back(not_back, short);
+            let is_back = |id: &InstanceId| !not_back.contains(id);
+            let back: Vec<InstanceId> = self.present().into_iter().filter(is_back).collect();
+            let others = match back.is_empty() {
+                true => String::new(),
+                false => format!("; {} stayed or came back", words::list(back.iter(), 5)),
+            };
+            self.enter(State::Failed, format!("{because}; {who} did not come back: {why}{others}"));
         } else if self.next.aborted_by.is_some() {
             self.enter(State::Aborted, because);
         } else {

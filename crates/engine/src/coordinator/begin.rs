@@ -27,11 +27,13 @@ pub(super) enum Begun {
 
 impl<S: Seams, B: Board> Agent<'_, S, B> {
     /// Starts the deployment that was asked for, with this agent as its coordinator; not once whoever asked has `left`
-    /// without an answer. While the store was away another deployment may have come and gone.
+    /// without an answer, and only while it is `still` due on the head that is changed. While the store was away another
+    /// deployment may have come and gone.
     pub(super) async fn begin(
         &mut self,
         request: &Request,
         left: impl Fn() -> bool,
+        still: impl Fn(&Head) -> bool,
     ) -> Result<Begun, Refused> {
         let key = head_key(&self.who.environment);
         let mut tried = Vec::new();
@@ -51,6 +53,9 @@ impl<S: Seams, B: Board> Agent<'_, S, B> {
                 None => (None, Head::first(fresh_mark(self.seams.chance()))),
             };
             self.refuse_if_busy(&old).await?;
+            if !still(&old) {
+                return Err(Refused::Not("it is not due any more: somebody else was first".to_owned()));
+            }
             let request = self.complete(&old, request).await?;
             if left() {
                 return Err(Refused::Not("whoever asked did not wait for it; nothing has begun".to_owned()));
@@ -170,7 +175,12 @@ impl<S: Seams, B: Board> Agent<'_, S, B> {
             undo: None,
             on_failure: OnFailure::default(),
         };
-        let (TakeBack::Undo, Some(from)) = (how, &request.from) else { return Ok(by_hand) };
+        if how == TakeBack::Restored {
+            return Ok(by_hand);
+        }
+        let Some(from) = &request.from else {
+            return Err(Refused::Not("no release was ever proven here whose undo could be run".to_owned()));
+        };
         let brought = self.migration_of(from).await?.filter(|migration| migration.id == change.migration);
         let undo = brought.and_then(|migration| Some((migration.undo?, migration.on_failure)));
         match undo {
@@ -250,8 +260,9 @@ fn refuse_what_is_too_late(id: &DeploymentId, record: Option<&Record>, say: Say)
         Say::Abort => state.may_abort(),
         Say::Pause => state == State::Rolling,
         Say::Resume => state == State::Paused,
-        Say::MigrationApplied | Say::MigrationNotApplied | Say::MigrationRunAgain => {
-            state == State::NeedsOperator
+        _ => {
+            let undo = record.is_some_and(|record| record.take_back.is_some());
+            state == State::NeedsOperator && say.of_an_undo() == Some(undo)
         }
     };
     if fits {
@@ -269,12 +280,16 @@ const fn why_not(say: Say, state: State) -> &'static str {
         (Say::Pause, State::Paused) => "it is paused already; `everup resume` lets it go on",
         (Say::Pause, _) => "only a rolling deployment can be paused",
         (Say::Resume, State::NeedsOperator) => {
-            "it asks how its migration ended: `everup resume --migration=applied`, `not-applied` or `run-again`"
+            "it asks how its migration, or the undo of one, ended: `everup resume --migration=applied`, `not-applied` or `run-again`; `--undo=` of an undo"
         }
         (Say::Resume, _) => "it is not paused",
-        (Say::MigrationApplied | Say::MigrationNotApplied | Say::MigrationRunAgain, _) => {
-            "it asks nothing about a migration"
+        (Say::MigrationApplied | Say::MigrationNotApplied | Say::MigrationRunAgain, State::NeedsOperator) => {
+            "it asks about the undo of a migration: `everup resume --undo=applied`, `not-applied` or `run-again`"
         }
+        (Say::UndoApplied | Say::UndoNotApplied | Say::UndoRunAgain, State::NeedsOperator) => {
+            "it asks about a migration, and not about an undo: `everup resume --migration=applied`, `not-applied` or `run-again`"
+        }
+        _ => "it asks nothing about a migration",
     }
 }
 

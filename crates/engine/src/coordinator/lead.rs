@@ -279,8 +279,8 @@ impl<'a, S: Seams, B: Board> Agent<'a, S, B> {
             }
         };
         match command {
-            // Its own instance tells it again once nobody leads.
-            None | Some(Command::Look | Command::Tried(_)) => {}
+            None | Some(Command::Look) => {}
+            Some(Command::Tried(tried)) => self.trial.note(tried),
             Some(Command::Resign) => return ControlFlow::Break(()),
             // Head is read by the next beat, which is due now.
             Some(Command::Poke) => leading.next_beat = self.seams.clock().mono(),

@@ -44,6 +44,8 @@ pub(crate) struct Agent<'a, S: Seams, B: Board> {
     /// The last record that was seen, for the board.
     pub(crate) record: Option<Record>,
     pub(crate) seq: u64,
+    /// What its own instance made of a release that nobody had proven.
+    trial: Trial,
 }
 
 /// Lives as this agent's coordinator, until the commands' sender is gone.
@@ -53,14 +55,9 @@ pub async fn run<S: Seams, B: Board>(
     mut commands: mpsc::Receiver<Command>,
     board: &B,
 ) {
-    let mut agent = Agent { seams, who, board, record: None, seq: 0 };
-    let mut idle = Idle {
-        lease: Lease::new(who),
-        next_look: Mono::default(),
-        observer: None,
-        interest: None,
-        trial: Trial::default(),
-    };
+    let mut agent = Agent { seams, who, board, record: None, seq: 0, trial: Trial::default() };
+    let mut idle =
+        Idle { lease: Lease::new(who), next_look: Mono::default(), observer: None, interest: None };
     loop {
         if seams.clock().mono() >= idle.next_look {
             match idle.lease.look(seams, who).await {
@@ -93,8 +90,6 @@ struct Idle<'a, S: Seams> {
     /// Only while somebody is interested.
     observer: Option<Observer<'a, S>>,
     interest: Option<Mono>,
-    /// What its own instance made of a release that nobody had proven.
-    trial: Trial,
 }
 
 enum News {
@@ -151,7 +146,7 @@ impl<'a, S: Seams, B: Board> Agent<'a, S, B> {
             Command::Poke => idle.next_look = Mono::default(),
             Command::Look => idle.be_interested(self.seams, self.who),
             Command::Tried(tried) => {
-                idle.trial.note(tried);
+                self.trial.note(tried);
                 idle.next_look = Mono::default();
             }
             Command::Resign => idle.lease.resign(),
@@ -161,21 +156,23 @@ impl<'a, S: Seams, B: Board> Agent<'a, S, B> {
             Command::Say { say, by, deployment, id, reply } => {
                 let _ = reply.send(self.say(say, by, deployment, id).await);
             }
-            Command::Deploy { request, reply } => match self.begin(&request, || reply.is_canceled()).await {
-                Err(refused) => {
-                    let _ = reply.send(Err(refused));
-                }
-                Ok(Begun::Over(id)) => {
-                    let _ = reply.send(Ok(id));
-                }
-                Ok(Begun::Runs(head)) => {
-                    let id = head.value.current.as_ref().map(|current| current.id.clone());
-                    let _ = reply.send(id.ok_or(Refused::NothingRuns));
-                    if Lease::is_mine(&head.value, self.who) {
-                        self.lead_from(*head, idle, commands).await;
+            Command::Deploy { request, reply } => {
+                match self.begin(&request, || reply.is_canceled(), |_| true).await {
+                    Err(refused) => {
+                        let _ = reply.send(Err(refused));
+                    }
+                    Ok(Begun::Over(id)) => {
+                        let _ = reply.send(Ok(id));
+                    }
+                    Ok(Begun::Runs(head)) => {
+                        let id = head.value.current.as_ref().map(|current| current.id.clone());
+                        let _ = reply.send(id.ok_or(Refused::NothingRuns));
+                        if Lease::is_mine(&head.value, self.who) {
+                            self.lead_from(*head, idle, commands).await;
+                        }
                     }
                 }
-            },
+            }
         }
     }
 

@@ -344,6 +344,7 @@ impl<'a, S: Seams> Observer<'a, S> {
             desired: self.members.desired,
             seen,
             gone: self.members.gone.clone(),
+            ended: self.members.ended.clone(),
             complete: self.members.complete && !self.members_are_older,
             announced: self.announced.clone(),
             silence: SILENCE,

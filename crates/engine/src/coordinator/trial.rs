@@ -2,7 +2,7 @@
 //! not come up the fleet falls back to the release that is proven, by a deployment like any other, so that it is seen,
 //! measured and carried on by whoever is there.
 
-use super::{Agent, Begun, HeadObject, Idle};
+use super::{Agent, Begun, HeadObject, Idle, Lease};
 use crate::mailbox::{Board, Tried};
 use crate::object::{Swapped, swap};
 use everup_core::head::{Head, Request, head_key};
@@ -28,12 +28,12 @@ impl Trial {
 impl<S: Seams, B: Board> Agent<'_, S, B> {
     /// Makes of a trial what its own instance has seen. Gives head if this agent leads a deployment now.
     pub(super) async fn judge_trial(&mut self, idle: &mut Idle<'_, S>) -> Option<HeadObject> {
-        let tried = idle.trial.tried.clone()?;
+        let tried = self.trial.tried.clone()?;
         let head = idle.lease.object()?.clone();
         if head.value.on_trial() != Some(&tried.release) {
             // While a deployment runs, or the store says nothing, that is not known.
             if head.value.current.is_none() {
-                idle.trial.tried = None;
+                self.trial.tried = None;
             }
             return None;
         }
@@ -41,26 +41,28 @@ impl<S: Seams, B: Board> Agent<'_, S, B> {
             self.pass(idle, &head).await;
             return None;
         }
-        if idle.lease.has_resigned() || idle.trial.fell_back.as_ref() == Some(&tried.release) {
+        if idle.lease.has_resigned() || self.trial.fell_back.as_ref() == Some(&tried.release) {
             return None;
         }
         let request = self.way_back(&head.value, &tried.release)?;
-        match self.begin(&request, || false).await {
+        let still = |head: &Head| head.on_trial() == Some(&tried.release);
+        match self.begin(&request, || false, still).await {
             Ok(Begun::Runs(head)) => {
-                idle.trial.fell_back = Some(tried.release);
-                Some(*head)
+                self.trial.fell_back = Some(tried.release);
+                // It may have been taken over already.
+                Lease::is_mine(&head.value, self.who).then_some(*head)
             }
             // Somebody else was first, or the store is away: the next look tells.
             Ok(Begun::Over(_)) | Err(_) => None,
         }
     }
 
-    async fn pass(&self, idle: &mut Idle<'_, S>, head: &HeadObject) {
+    async fn pass(&mut self, idle: &mut Idle<'_, S>, head: &HeadObject) {
         let key = head_key(&self.who.environment);
         if let Ok(Swapped::Done(head)) =
             swap(self.seams, &key, Some(&head.etag), head.value.with_trial_passed()).await
         {
-            idle.trial.tried = None;
+            self.trial.tried = None;
             idle.lease.wrote(head);
         }
     }

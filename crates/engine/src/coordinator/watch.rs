@@ -71,9 +71,9 @@ impl Lease {
         })
     }
 
-    /// Head as it was read or written last, to be changed.
+    /// Head as it was read or written last, to be changed; nothing while the store does not answer.
     pub(super) fn object(&self) -> Option<&HeadObject> {
-        self.head.as_ref()
+        self.head.as_ref().filter(|_| self.trouble.is_none())
     }
 
     /// Head was written.

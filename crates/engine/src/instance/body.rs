@@ -312,7 +312,6 @@ impl<'a, S: Seams> Body<'a, S> {
         let _ = self.coordinator.borrow_mut().try_send(Command::Resign);
     }
 
-    /// The limits of what is being done: the order's, or one's own for what nobody ordered.
     /// Tells this agent's own coordinator, once, that `app`, which nobody had ordered, has proven itself.
     pub(super) fn vouch_for(&self, app: &Running) {
         let start = &app.upstream.start;
@@ -332,6 +331,7 @@ impl<'a, S: Seams> Body<'a, S> {
         let _ = self.coordinator.borrow_mut().try_send(Command::Tried(tried));
     }
 
+    /// One's own limits, for what nobody ordered.
     pub(super) fn own_limits(&self) -> Limits {
         let care = &self.who.care;
         Limits { start: care.start, stop: care.stop, ..Limits::of(&self.who.policy) }

@@ -4,7 +4,6 @@ use super::body::Body;
 use crate::bugs::{Bug, planted};
 use crate::mailbox::Call;
 use everup_core::gate::{Hold, Passing};
-use everup_core::head::{Head, head_key};
 use everup_core::ids::{Fence, HoldId, Term};
 use everup_core::instance::{Goal, Granted, Memory, Phase, Problem, Run, RunStage, View};
 use everup_core::order::{Ack, Obeyed, Order, Task};
@@ -53,7 +52,7 @@ pub(super) async fn take<S: Seams>(body: &Body<'_, S>, call: Call) -> After {
 
 /// Stores the term, so that every older order is refused from now on.
 async fn greeted<S: Seams>(body: &Body<'_, S>, term: Term) -> Obeyed {
-    if let Err(not) = be_informed(body).await {
+    if let Err(not) = is_informed(body) {
         return not;
     }
     let mut memory = body.memory();
@@ -72,29 +71,21 @@ async fn greeted<S: Seams>(body: &Body<'_, S>, term: Term) -> Obeyed {
     }
 }
 
-/// Whoever has just begun reads head before it obeys. Without memory, an order may be meant for the one that had its address;
-/// with memory, the machine may have been away for long, called lost, and the order come from before that.
-async fn be_informed<S: Seams>(body: &Body<'_, S>) -> Result<(), Obeyed> {
+/// Whoever has just begun has to have read head before it obeys. Without memory, an order may be meant for the one that had
+/// its address; with memory, the machine may have been away for long, called lost, and the order come from before that.
+fn is_informed<S: Seams>(body: &Body<'_, S>) -> Result<(), Obeyed> {
     if body.informed.get() {
-        return Ok(());
+        Ok(())
+    } else {
+        Err(Obeyed::Not("it has just begun, and has not read head yet".to_owned()))
     }
-    let key = head_key(&body.who.environment);
-    let head = crate::object::read::<Head>(body.seams, &key).await;
-    let head =
-        head.map_err(|error| Obeyed::Not(format!("it has just begun, and cannot read head: {error}")))?;
-    let term = head.map_or(Term(0), |head| head.value.term);
-    let mut memory = body.memory();
-    memory.fence = memory.fence.max(Fence::greeting(term));
-    body.save(memory).await.map_err(|problem| Obeyed::Not(problem.to_string()))?;
-    body.informed.set(true);
-    Ok(())
 }
 
 async fn ordered<S: Seams>(body: &Body<'_, S>, order: Order) -> (Obeyed, After) {
     if order.to != body.who.id {
         return (Obeyed::Not(format!("this is {}, the order is for {}", body.who.id, order.to)), After::GoOn);
     }
-    if let Err(not) = be_informed(body).await {
+    if let Err(not) = is_informed(body) {
         return (not, After::GoOn);
     }
     let memory = body.memory();

@@ -45,6 +45,7 @@ pub async fn run<S: Seams>(
     body.look_around().await;
     let mut staging: Fuse<LocalBoxFuture<'_, ()>> = Fuse::terminated();
     let mut paying: Fuse<LocalBoxFuture<'_, ()>> = Fuse::terminated();
+    let mut learning = newcomer::learn_the_term(&body).boxed_local().fuse();
     loop {
         body.forget_edits(&mut edits);
         if sealed::owes(&body) {
@@ -68,6 +69,7 @@ pub async fn run<S: Seams>(
                 },
                 () = staging => {}
                 () = paying => {}
+                () = learning => {}
                 () = pursuit => break After::BeginAgain,
             }
         };

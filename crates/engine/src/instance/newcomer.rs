@@ -6,8 +6,9 @@
 use super::body::Body;
 use crate::bugs::{Bug, planted};
 use crate::object::{Swapped, read, swap};
+use everup_core::deployment::State;
 use everup_core::head::{Head, head_key};
-use everup_core::ids::{Fence, InstanceId, WriteId};
+use everup_core::ids::{Fence, InstanceId, Term, WriteId};
 use everup_core::instance::{ANNOUNCEMENT_FORM, Announcement, Goal, Phase};
 use everup_core::order::Task;
 use everup_core::plan::head_after;
@@ -46,6 +47,21 @@ pub(super) async fn find_a_goal<S: Seams>(body: &Body<'_, S>) {
         }
     };
     body.remember(move |memory| memory.goal = Some(Goal::Serve { release })).await;
+}
+
+/// Reads head once after the agent has begun, beside all else: until then it obeys nobody, and from then on nobody of an
+/// older term.
+pub(super) async fn learn_the_term<S: Seams>(body: &Body<'_, S>) {
+    let mut span = LOOK_AGAIN;
+    let term = loop {
+        match read::<Head>(body.seams, &head_key(&body.who.environment)).await {
+            Ok(head) => break head.map_or(Term(0), |head| head.value.term),
+            Err(_) => body.pause(span).await,
+        }
+        span = Millis((span.0 * 2).min(LOOK_IDLE.0));
+    };
+    body.remember_beside(move |memory| memory.fence = memory.fence.max(Fence::greeting(term))).await;
+    body.informed.set(true);
 }
 
 /// Puts the announcement into the store, once in its life; goes on only when it is known to be there. An order may
@@ -104,11 +120,6 @@ pub(super) async fn ask<S: Seams>(
     let Some(mut head) = head else {
         return Ok(wait_for_the_first(body));
     };
-    let term = head.term;
-    if !body.informed.get() {
-        body.remember(move |memory| memory.fence = memory.fence.max(Fence::greeting(term))).await;
-        body.informed.set(true);
-    }
     if let Some(current) = &head.current {
         let record = read::<Record>(body.seams, &record_key(environment, &current.id)).await?;
         let record = record.map(|record| record.value);
@@ -155,7 +166,8 @@ fn stands(record: &Record, id: &InstanceId, release: &ReleaseRef) -> bool {
         Some(Task::Update { release, .. } | Task::Start { release, .. }) => Some(release),
         _ => None,
     };
-    !record.state.is_final() && ordered == Some(release)
+    let due = if record.state == State::RollingBack { record.from.as_ref() } else { Some(&record.to) };
+    !record.state.is_final() && ordered == Some(release) && ordered == due
 }
 
 fn wait_for_the_first<S: Seams>(body: &Body<'_, S>) -> Wanted {

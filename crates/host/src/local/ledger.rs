@@ -175,6 +175,8 @@ impl Ledger {
             desired,
             members: self.seats.iter().map(|(id, seat)| (id.clone(), member(seat))).collect(),
             gone: self.gone.iter().cloned().collect(),
+            // Here an instance ends because somebody said so: who dies is started again.
+            ended: self.gone.iter().cloned().collect(),
             complete: self.complete,
         }
     }

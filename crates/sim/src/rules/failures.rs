@@ -37,6 +37,9 @@ pub(super) fn the_vanished_stop_the_roll(world: &World, event: &Event) -> Result
     let What::Record { id, .. } = &event.what else { return Ok(()) };
     let (Some(now), Some(before)) = (world.record(id), &world.law.record_before) else { return Ok(()) };
     let vanished = now.vanished();
+    if let Some(who) = vanished.iter().find(|who| world.fleet.ended.contains(**who)) {
+        return Err(format!("the group ended {who}, and it is said to have vanished"));
+    }
     if before.id != now.id || now.state != State::Rolling || vanished.len() < 2 {
         return Ok(());
     }
@@ -104,7 +107,13 @@ pub(super) fn the_ended_are_no_failure(world: &World, event: &Event) -> Result<(
         entry.progress == Progress::Done && !world.law.told.has_ended(by, id, planned)
     };
     let anybody_serves = now.instances.iter().any(serves);
-    if failed.len() > tolerated || (!failed.is_empty() && !anybody_serves) {
+    let comes = |progress| matches!(progress, Progress::Untouched | Progress::Staged | Progress::Updating);
+    let anybody_comes = before.instances.iter().any(|(id, entry)| {
+        comes(entry.progress)
+            && now.instances[id].progress == entry.progress
+            && !world.law.told.has_ended(by, id, planned)
+    });
+    if failed.len() > tolerated || (!failed.is_empty() && !anybody_serves && !anybody_comes) {
         return Ok(());
     }
     Err(format!(

@@ -18,6 +18,9 @@ pub(super) fn at_most_once(world: &World, event: &Event) -> Result<(), String> {
             database.schema
         ));
     }
+    if database.schema + u16::from(!undo) != *schema {
+        return Err(format!("{what} began on schema {}", database.schema));
+    }
     if database.running.values().filter(|running| *running == schema).count() > 1 {
         return Err(format!("{what} runs twice at once"));
     }

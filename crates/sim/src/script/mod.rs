@@ -173,6 +173,8 @@ impl Script {
             "applied" => Say::MigrationApplied,
             "not-applied" => Say::MigrationNotApplied,
             "run-again" => Say::MigrationRunAgain,
+            "undo-applied" => Say::UndoApplied,
+            "undo-not-applied" => Say::UndoNotApplied,
             _ => return Err("no such word".to_owned()),
         };
         let deployment = self.record.as_ref().ok_or("no deployment runs")?.id.clone();

@@ -18,6 +18,7 @@ const SILENCE: Millis = Millis(10_000);
 pub(super) struct Paper {
     pub(super) instances: BTreeMap<InstanceId, Sheet>,
     gone: BTreeSet<InstanceId>,
+    ended: BTreeSet<InstanceId>,
     desired: u32,
     announced: Option<BTreeSet<InstanceId>>,
     /// Announced themselves, and the fleet does not list them yet.
@@ -73,7 +74,10 @@ impl Paper {
             // The fleet says that it ended.
             ["kill", id] => {
                 let id = name(id)?;
-                self.instances.remove(&id).ok_or("no such instance")?;
+                let sheet = self.instances.remove(&id).ok_or("no such instance")?;
+                if sheet.member.is_some_and(|member| member.terminating) {
+                    self.ended.insert(id.clone());
+                }
                 self.gone.insert(id);
                 Ok(())
             }
@@ -265,6 +269,7 @@ impl Paper {
                 .chain(self.instances.iter().map(|(id, sheet)| (id.clone(), seen(sheet))))
                 .collect(),
             gone: self.gone.clone(),
+            ended: self.ended.clone(),
             complete: false,
             announced: self.announced.clone(),
             silence: SILENCE,

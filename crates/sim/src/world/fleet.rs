@@ -26,6 +26,8 @@ pub(crate) struct Fleet {
     /// The present members.
     pub(crate) members: BTreeMap<InstanceId, Member>,
     pub(crate) gone: BTreeSet<InstanceId>,
+    /// Those of them that the engine ended.
+    pub(crate) ended: BTreeSet<InstanceId>,
     pub(crate) protected: BTreeSet<InstanceId>,
     /// Who has left, and until when the balancer goes on sending all the same.
     pub(crate) late: BTreeMap<InstanceId, u64>,
@@ -47,6 +49,7 @@ impl Fleet {
             desired: setting.instances,
             members: BTreeMap::new(),
             gone: BTreeSet::new(),
+            ended: BTreeSet::new(),
             protected: BTreeSet::new(),
             late: BTreeMap::new(),
             zones_away: BTreeSet::new(),
@@ -66,6 +69,7 @@ impl Fleet {
             desired: self.desired,
             members: self.members.clone(),
             gone: self.gone.clone(),
+            ended: self.ended.clone(),
             complete: self.complete,
         }
     }
@@ -214,7 +218,10 @@ pub(crate) fn lose(sim: &Sim, id: &InstanceId, told_in: u64) {
     sim.clone().spawn(async move {
         sim.sleep(told_in).await;
         let mut world = sim.world();
-        world.fleet.members.remove(&id);
+        let member = world.fleet.members.remove(&id);
+        if member.is_some_and(|member| member.terminating) {
+            world.fleet.ended.insert(id.clone());
+        }
         world.fleet.protected.remove(&id);
         world.fleet.late.remove(&id);
         world.fleet.gone.insert(id.clone());
