@@ -10,6 +10,7 @@ use crate::world::{Sim, World, fleet};
 use everup_core::deployment::State;
 use everup_core::gate::Passing;
 use everup_core::ids::InstanceId;
+use everup_core::policy::Strategy;
 use everup_core::record::{Progress, Record};
 
 /// So long a machine that came back is watched: it announces itself, asks head, stages and starts.
@@ -114,7 +115,9 @@ fn believed(record: &Record) -> bool {
     let count =
         |is: &dyn Fn(Progress) -> bool| record.instances.values().filter(|entry| is(entry.progress)).count();
     let (there, all) = (count(&|p| p == Progress::Done), count(&|p| p != Progress::Gone));
-    matches!(record.state, State::Succeeded | State::SucceededUnproven) || there * 2 > all
+    // All at once, of two halves the one that serves decides.
+    let half = record.policy.strategy == Strategy::AllAtOnce && there > 0 && there * 2 == all;
+    matches!(record.state, State::Succeeded | State::SucceededUnproven) || half || there * 2 > all
 }
 
 /// The oldest first: ids are made of clocks that jump.

@@ -64,7 +64,12 @@ pub(crate) async fn deploy_to_nobody(sim: Sim) {
 
 /// Publishes a release, good or bad, and wants it; now and then an old one, or once more the last with a migration.
 fn wish(sim: &Sim, rng: &mut Rng) -> Request {
-    let migrating = sim.world().releases.newest_migrating().map(|release| release.no);
+    let migrating = {
+        let world = sim.world();
+        // Not one that was made for a schema that has been taken back since: nobody could know what it needs.
+        let next = world.database.schema + 1;
+        world.releases.newest_migrating().filter(|release| release.schema <= next).map(|release| release.no)
+    };
     if let Some(no) = migrating.filter(|_| rng.chance(150)) {
         return request(sim, rng, no, true);
     }
