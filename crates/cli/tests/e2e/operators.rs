@@ -1,11 +1,11 @@
 //! People: two at once, words in the middle, Ctrl-C, and a CLI that is killed.
 
-use crate::harness::{Program, Said, Setup, Shop, get, python, until};
+use crate::harness::{Program, Said, Setup, Shop, get, python, until, wish};
 use everup_core::deployment::State;
 use everup_core::ids::WriteId;
 use everup_core::record::Say;
 use everup_web::client::Failure;
-use everup_web::wire::{Deploy, VersionLine, Words};
+use everup_web::wire::{VersionLine, Words};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::sync::Barrier;
@@ -89,17 +89,10 @@ fn commands_at_the_same_instant() {
 fn requests_to_all_agents_at_the_same_instant() {
     let fleet = Shop::serving(&Setup::default(), &Program::python(), &Program::python());
     let users = fleet.users();
-    let request = Deploy {
-        version: "2".parse().unwrap(),
-        policy: None,
-        by: "a test".into(),
-        take_back: None,
-        idempotency: None,
-    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for version in ["2", "1", "2"] {
         let before = fleet.deployments();
-        let request = Deploy { version: version.parse().unwrap(), ..request.clone() };
+        let request = wish(version);
         let clients: Vec<_> = fleet.seats().keys().map(|id| fleet.client(id)).collect();
         let answers = futures_util::future::join_all(clients.iter().map(|client| client.deploy(&request)));
         let (begun, refused): (Vec<_>, Vec<_>) =

@@ -1,7 +1,6 @@
 //! Instances come and go in quiet times; `steps.rs` has each step of a deployment.
 
-use crate::harness::{Program, Setup, Shop, until};
-use everup_web::wire::Deploy;
+use crate::harness::{Program, Setup, Shop, until, wish};
 
 #[test]
 fn out_and_in_in_quiet_times() {
@@ -23,13 +22,7 @@ fn the_coordinator_is_scaled_in() {
     let fleet = Shop::serving(&setup, &Program::python(), &Program::python());
     let users = fleet.users();
     let newest = fleet.seats().into_iter().max_by_key(|(_, seat)| seat.number).unwrap().0;
-    let request = Deploy {
-        version: "2".parse().unwrap(),
-        policy: None,
-        by: "a test".into(),
-        take_back: None,
-        idempotency: None,
-    };
+    let request = wish("2");
     let client = fleet.client(&newest).forwarding(&newest);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let started = runtime.block_on(client.deploy(&request)).unwrap();

@@ -3,12 +3,19 @@
 use super::{LOOK, PATIENCE, Said, Shop, until};
 use everup_core::deployment::State;
 use everup_core::record::Record;
+use everup_web::wire::Deploy;
 use rustix::process::Signal;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
 use std::thread::{JoinHandle, park_timeout};
 use std::time::Instant;
+
+/// A deployment to `version` as the API is asked for it, with the agent's own settings.
+pub(crate) fn wish(version: &str) -> Deploy {
+    let version = version.parse().unwrap();
+    Deploy { version, policy: None, by: "a test".into(), take_back: None, idempotency: None }
+}
 
 /// `everup deploy … --json`, under way.
 pub(crate) struct Running<'s> {
