@@ -13,7 +13,7 @@ pub enum State {
     Staging,
     /// Batch by batch.
     Rolling,
-    /// No new batch, by an operator's word or because the whole fleet is ill.
+    /// No new batch, by an operator's word, or because instances vanished on their way and a person has to look.
     Paused,
     /// The gates hold; the old apps finish what is inside them.
     Holding,
