@@ -66,6 +66,10 @@ pub struct View {
     pub release: Option<ReleaseRef>,
     /// Whether that app runs.
     pub running: bool,
+    /// Whether a second app runs beside that one, or may: of the new release on its way up, or of the old one on its way
+    /// down.
+    #[serde(default)]
+    pub doubled: bool,
     /// The fence of the last order that it carried out to its end.
     pub done: Fence,
     /// Whether it has served since that order for as long as the order wanted as proof.

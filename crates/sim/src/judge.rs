@@ -10,7 +10,7 @@ use crate::world::{Sim, World, fleet};
 use everup_core::deployment::State;
 use everup_core::gate::Passing;
 use everup_core::ids::InstanceId;
-use everup_core::policy::Strategy;
+use everup_core::plan::stays_on_the_new_one;
 use everup_core::record::{Progress, Record};
 
 /// So long a machine that came back is watched: it announces itself, asks head, stages and starts.
@@ -106,18 +106,20 @@ fn who_needs_a_person(world: &World, apart: &Apart) -> Option<&'static str> {
     let names =
         |because: &str| because.split(|c: char| !c.is_alphanumeric()).any(|word| word == who.as_str());
     let mut since = deployments.iter().rev().take_while(|record| record.state != State::Succeeded);
-    let is_named = since.any(|record| record.state == State::Failed && names(&record.because));
+    // Of many the first are named.
+    let is_one_of = |record: &Record| {
+        let there = record.instances.get(who).is_some_and(|entry| entry.progress == Progress::Done);
+        record.because.contains(" more") && !there
+    };
+    let is_named =
+        since.any(|record| record.state == State::Failed && (names(&record.because) || is_one_of(record)));
     (!is_bad && is_named).then_some("a deployment failed, and named who is not where it should be")
 }
 
-/// Whether it was in service everywhere, or at most instances, or passed its trial, before it went bad.
+/// Whether it passed its deployment, or its trial, or the fleet was left to it, before it went bad.
 fn believed(record: &Record) -> bool {
-    let count =
-        |is: &dyn Fn(Progress) -> bool| record.instances.values().filter(|entry| is(entry.progress)).count();
-    let (there, all) = (count(&|p| p == Progress::Done), count(&|p| p != Progress::Gone));
-    // All at once, of two halves the one that serves decides.
-    let half = record.policy.strategy == Strategy::AllAtOnce && there > 0 && there * 2 == all;
-    matches!(record.state, State::Succeeded | State::SucceededUnproven) || half || there * 2 > all
+    matches!(record.state, State::Succeeded | State::SucceededUnproven)
+        || (record.state == State::Failed && stays_on_the_new_one(record))
 }
 
 /// The oldest first: ids are made of clocks that jump.

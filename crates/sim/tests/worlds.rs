@@ -30,12 +30,20 @@ fn every_accident_happens_and_breaks_no_rule() {
 }
 
 /// Worlds that broke a rule once, and by what.
-const ONCE: [(u64, &str); 5] = [
+const ONCE: [(u64, &str); 13] = [
     (151, "a first deployment failed, and did not name who was left"),
     (177, "an app that was started again ended a staging that had not ended"),
     (276, "a deployment that touched nobody gave newcomers another release"),
     (650, "the same as 177, in a roll"),
     (84_854, "who asked was refused because of his own deployment: his write was told to have failed"),
+    (2_002_718, "a gate that did not answer was taken for one that is shut, and the last instance left"),
+    (2_003_184, "an update that was given up was begun anew by an agent that restarted"),
+    (2_006_925, "after its agent's restart it was not known which of two apps serves"),
+    (2_007_067, "newcomers took a release, and the next deployment went back to another"),
+    (2_010_382, "who was being ended, with two apps, was not counted to max_overlap"),
+    (2_018_447, "all at once: one served the new release, and newcomers took the old one"),
+    (2_038_938, "who could not make a release ready was told to move all the same"),
+    (2_047_114, "requests were sent to an app that was coming up, when the one that served died"),
 ];
 
 #[test]

@@ -169,6 +169,7 @@ impl Door {
     pub(super) fn counts(&self, waiting: usize) -> Counts {
         Counts {
             passing: self.passing,
+            upstream: self.upstream().map(|upstream| upstream.start.clone()),
             in_flight: self.inside,
             former: self.former,
             streams: self.streams,

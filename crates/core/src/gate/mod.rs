@@ -110,10 +110,13 @@ pub enum Passing {
 }
 
 /// What a gate sees now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// What it is doing.
     pub passing: Passing,
+    /// The start of the app that it sends to while it passes, if it was ever told one.
+    #[serde(default)]
+    pub upstream: Option<StartId>,
     /// Requests inside the app.
     pub in_flight: u32,
     /// Of those, the ones inside upstreams before the present one: after a switch, what the old app still does.

@@ -58,13 +58,12 @@ pub fn head_after(head: &Head, record: &Record) -> Head {
         // After an empty fleet took a release, that is not the last one that was proven.
         State::Failed | State::Aborted if nobody_moved(record) => {}
         State::RolledBack | State::Aborted => after.newcomers.clone_from(&record.from),
-        // Forward only: the new release is what the environment can run. Else what most of it runs.
-        State::Failed if record.migrated() || most_moved(record) => {
+        State::Failed if stays_on_the_new_one(record) => {
             after.newcomers = Some(record.to.clone());
             after.proven = Some(record.to.clone());
             after.deployed.insert(record.to.version.clone());
         }
-        State::Failed if !record.proven => after.newcomers.clone_from(&record.from),
+        State::Failed => after.newcomers.clone_from(&record.from),
         _ => {}
     }
     // Also what was given up: it was made for the database as it is now, and must not come back after the next change.
@@ -80,11 +79,20 @@ fn nobody_moved(record: &Record) -> bool {
     record.phases.iter().all(|phase| early(phase.state))
 }
 
-/// Whether most instances serve the new release at the end: whoever boots, or did not come up, joins them.
-fn most_moved(record: &Record) -> bool {
-    let here = record.instances.values().filter(|entry| entry.progress != Progress::Gone).count();
-    let moved = record.instances.values().filter(|entry| entry.progress == Progress::Done).count();
-    // All at once the ill have no old app that serves: of two halves the one that serves decides.
-    let half = record.policy.strategy == Strategy::AllAtOnce && moved > 0 && moved * 2 == here;
-    half || moved * 2 > here
+/// Whether a deployment that failed leaves the environment to its new release: whoever boots, or did not come up, joins those
+/// that are there, and the next deployment's way back leads to it.
+///
+/// So it is after a migration, and where most serve it; in a roll that did not go back and had proven it, since newcomers have
+/// taken it; and all at once wherever anybody serves it, for the old apps are gone and the two never serve side by side.
+#[must_use]
+pub fn stays_on_the_new_one(record: &Record) -> bool {
+    let count =
+        |is: &dyn Fn(Progress) -> bool| record.instances.values().filter(|entry| is(entry.progress)).count();
+    let (moved, here) = (count(&|p| p == Progress::Done), count(&|p| p != Progress::Gone));
+    let went_back = record.phases.iter().any(|phase| phase.state == State::RollingBack);
+    let settled = match record.policy.strategy {
+        Strategy::Rolling => record.proven && !went_back,
+        Strategy::AllAtOnce => moved > 0,
+    };
+    record.migrated() || settled || moved * 2 > here
 }

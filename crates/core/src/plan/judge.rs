@@ -204,10 +204,13 @@ impl Planner<'_> {
             return;
         }
         let staging = matches!(grant.task, Task::Stage { .. });
+        let is_over = view.done >= grant.fence && !is_there(view, grant);
         let meant = |problem: &Problem| {
-            if staging { problem.check.starts_with("stage") } else { view.phase == Phase::Ill }
+            if staging { problem.check.starts_with("stage") } else { view.phase == Phase::Ill || is_over }
         };
-        if let Some(problem) = view.problem.clone().filter(meant) {
+        let unsaid = || Problem::new("update", "it went back by itself, and does not say why any more");
+        let problem = view.problem.clone().filter(meant).or_else(|| is_over.then(unsaid));
+        if let Some(problem) = problem {
             let may_be_shared = view.running && problem.check.starts_with("health check");
             if !self.is_excused() && (!may_be_shared || self.is_ill_for_long(id)) {
                 self.fail(id, problem);
@@ -285,6 +288,14 @@ impl Planner<'_> {
         let now = u32::try_from(self.facts.seen.in_service().len()).unwrap_or(u32::MAX);
         let lowest = self.next.lowest_in_service.get_or_insert(now);
         *lowest = now.min(*lowest);
+    }
+}
+
+/// Whether it is where its order leads; what leads nowhere else is.
+fn is_there(view: &View, grant: &Grant) -> bool {
+    match &grant.task {
+        Task::Update { release, .. } | Task::Start { release, .. } => view.release.as_ref() == Some(release),
+        _ => true,
     }
 }
 

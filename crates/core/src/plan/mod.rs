@@ -15,7 +15,7 @@ mod rolling;
 mod safety;
 mod staging;
 
-pub use end::{head_after, head_before};
+pub use end::{head_after, head_before, stays_on_the_new_one};
 pub use report::WaitingOn;
 pub use safety::{min_in_service, starved};
 

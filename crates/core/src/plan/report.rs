@@ -28,8 +28,8 @@ pub enum WaitingOn {
     },
     /// A batch that is full.
     Batch(u32),
-    /// Fewer instances on which both releases run.
-    Overlap(u32),
+    /// Fewer instances on which both releases run: these, and so many may.
+    Overlap(Vec<InstanceId>, u32),
     /// The last instance of a zone, while another zone can go first.
     Zone(Zone),
     /// The whole fleet, which is ill on the old release too: nothing of this release's doing.
@@ -53,7 +53,7 @@ impl WaitingOn {
             Self::Answer(..)
             | Self::Capacity { .. }
             | Self::Batch(_)
-            | Self::Overlap(_)
+            | Self::Overlap(..)
             | Self::Zone(_)
             | Self::Everybody(_)
             | Self::Update(_, _, None)
@@ -142,9 +142,10 @@ impl fmt::Display for WaitingOn {
                     words::count(*serving, "instance")
                 )
             }
-            Self::Overlap(most) => write!(
+            Self::Overlap(who, most) => write!(
                 f,
-                "an old app to end: both releases may run on {} at once",
+                "one of two apps to end on {}: both releases may run on {} at once",
+                words::list(who, 5),
                 words::count(*most as usize, "instance")
             ),
             Self::Batch(size) => write!(f, "the batch of {size} to be in service"),

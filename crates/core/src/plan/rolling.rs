@@ -133,9 +133,16 @@ impl Planner<'_> {
     fn candidates(&self) -> Vec<InstanceId> {
         let ready = |id: &InstanceId| {
             let waits = matches!(self.next.instances[id].progress, Progress::Untouched | Progress::Staged);
-            waits && self.silent(id).is_none()
+            waits && !self.makes_ready(id) && self.silent(id).is_none()
         };
         self.present().into_iter().filter(ready).collect()
+    }
+
+    /// Whether it was told to make the release ready, and has not yet. Whoever comes later does so as it moves.
+    fn makes_ready(&self, id: &InstanceId) -> bool {
+        let entry = &self.next.instances[id];
+        let told = matches!(entry.granted.as_ref().map(|grant| &grant.task), Some(Task::Stage { .. }));
+        told && entry.progress == Progress::Untouched
     }
 
     /// How many may move at once. The first batch goes alone until it is proven; without an old release there is
@@ -183,6 +190,11 @@ impl Planner<'_> {
 
     /// What everybody who was told to move does not do yet, and who is not proven.
     pub(super) fn say_who_moves(&mut self) {
+        let at_it = |id: &InstanceId| self.makes_ready(id) && self.silent(id).is_none();
+        for id in self.present().into_iter().filter(at_it).collect::<Vec<_>>() {
+            let left = self.left_of(self.next.policy.stage, &id);
+            self.wait(WaitingOn::Stage(id, left));
+        }
         for id in self.moving() {
             let grant = self.next.instances[&id].granted.as_ref();
             let what = match (self.silent(&id), self.view(&id)) {
@@ -219,7 +231,7 @@ impl Planner<'_> {
             .into_iter()
             .flat_map(|progress| self.with(progress))
             .collect();
-        let strangers: Vec<InstanceId> = self.strangers().into_iter().map(|(id, _)| id).collect();
+        let strangers = self.strangers();
         let failed = self.failed();
         if !behind.is_empty() || !strangers.is_empty() {
             return self.maybe_stuck(&behind, strangers);
@@ -248,7 +260,10 @@ impl Planner<'_> {
             let entry = self.entry(id);
             entry.retried = true;
             entry.progress = Progress::Untouched;
-            entry.granted = None;
+            let granted = entry.granted.take().map(|grant| grant.task);
+            if matches!(granted, Some(Task::Stage { .. })) {
+                self.grant(id, self.stage_task());
+            }
             self.tell(format!("all others are there: {id} is told once more"));
         }
         !again.is_empty()
@@ -289,20 +304,24 @@ impl Planner<'_> {
     }
 
     /// Only instances that do not answer are left. They are waited for as long as one update may take.
-    fn maybe_stuck(&mut self, behind: &[InstanceId], strangers: Vec<InstanceId>) {
-        let silent: Vec<InstanceId> = behind.iter().filter(|id| self.silent(id).is_some()).cloned().collect();
+    fn maybe_stuck(&mut self, behind: &[InstanceId], strangers: Vec<(InstanceId, String)>) {
+        let silent: Vec<(InstanceId, String)> =
+            behind.iter().filter_map(|id| Some((id.clone(), self.silent(id)?))).collect();
         if silent.len() < behind.len() {
             return;
         }
         let since = *self.next.stuck_since.get_or_insert(self.facts.elapsed);
-        let missing: Vec<InstanceId> = silent.into_iter().chain(strangers).collect();
-        for id in &missing {
-            let why = self.silent(id).unwrap_or_default();
-            self.wait(WaitingOn::Answer(id.clone(), why));
+        let missing: Vec<(InstanceId, String)> = silent.into_iter().chain(strangers).collect();
+        for (id, why) in &missing {
+            self.wait(WaitingOn::Answer(id.clone(), why.clone()));
         }
         if self.facts.elapsed.0.saturating_sub(since.0) > self.patience().0 {
-            let who = words::list(missing.iter(), 5);
-            self.enter(State::Failed, format!("{who} did not answer; all others serve {}", self.next.to));
+            let who = words::list(missing.iter().map(|(id, _)| id), 5);
+            let why = missing.into_iter().map(|(_, why)| why).next().unwrap_or_default();
+            self.enter(
+                State::Failed,
+                format!("{who} did not answer: {why}; all others serve {}", self.next.to),
+            );
         }
     }
 

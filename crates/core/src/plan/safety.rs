@@ -7,7 +7,7 @@ use crate::ids::{InstanceId, Zone};
 use crate::instance::{Phase, View};
 use crate::order::{Limits, Task};
 use crate::policy::{Policy, Strategy};
-use crate::record::{Progress, Record};
+use crate::record::{Entry, Progress, Record};
 use crate::release::ReleaseRef;
 use std::collections::BTreeSet;
 
@@ -115,11 +115,13 @@ impl Planner<'_> {
                 serving.insert(next.clone());
             }
             let doubles = self.overlaps(&next) && !self.runs(&next, release);
-            if doubles && doubled >= most {
-                crowded = true;
-                continue;
+            if doubles && !doubled.contains(&next) {
+                if doubled.len() >= most {
+                    crowded = true;
+                    continue;
+                }
+                doubled.insert(next.clone());
             }
-            doubled += usize::from(doubles);
             let serves = serving.contains(&next);
             // A newcomer that took this release stays as it is.
             let stays = self.overlaps(&next) || self.runs(&next, release);
@@ -139,7 +141,8 @@ impl Planner<'_> {
             self.wait(WaitingOn::Batch(u32::try_from(at_most).unwrap_or(u32::MAX)));
         }
         if crowded {
-            self.wait(WaitingOn::Overlap(u32::try_from(most).unwrap_or(u32::MAX)));
+            let who = doubled.into_iter().collect();
+            self.wait(WaitingOn::Overlap(who, u32::try_from(most).unwrap_or(u32::MAX)));
         }
         if short {
             self.wait(WaitingOn::Capacity { serving: serving.len(), min: self.limits().min });
@@ -150,21 +153,17 @@ impl Planner<'_> {
         short
     }
 
-    /// How many run both releases, or may: one comes up beside the other, or the other one lingers, and has not ended.
-    fn doubled(&self) -> usize {
-        let doubles = |id: &InstanceId| {
-            let entry = &self.next.instances[id];
+    /// Who runs both releases, or may: one comes up beside the other, or the other one has not ended, whatever else became
+    /// of the move. One that does not answer may still run both, and so may one that is being ended.
+    fn doubled(&self) -> BTreeSet<InstanceId> {
+        let doubles = |(id, entry): &(&InstanceId, &Entry)| {
             let task = entry.granted.as_ref().map(|grant| &grant.task);
             let beside = matches!(task, Some(Task::Update { limits, .. }) if limits.overlap);
-            let lingers = || self.view(id).is_none_or(|view| view.phase == Phase::Lingering);
-            beside
-                && match entry.progress {
-                    Progress::Updating | Progress::GoingBack => true,
-                    Progress::Done | Progress::Back => !entry.steady || lingers(),
-                    _ => false,
-                }
+            let moves = matches!(entry.progress, Progress::Updating | Progress::GoingBack);
+            let may = (beside && moves) || self.view(id).map_or(beside, |view| view.doubled);
+            may && entry.progress != Progress::Gone
         };
-        self.present().into_iter().filter(doubles).count()
+        self.next.instances.iter().filter(doubles).map(|(id, _)| id.clone()).collect()
     }
 
     fn max_overlap(&self) -> usize {

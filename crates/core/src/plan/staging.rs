@@ -45,12 +45,16 @@ impl Planner<'_> {
     }
 
     fn order_staging(&mut self) {
-        let task = Task::Stage { release: self.next.to.clone(), fallback: self.fallback() };
+        let task = self.stage_task();
         for id in self.present() {
             if self.next.instances[&id].granted.is_none() && self.view(&id).is_some() {
                 self.grant(&id, task.clone());
             }
         }
+    }
+
+    pub(super) fn stage_task(&self) -> Task {
+        Task::Stage { release: self.next.to.clone(), fallback: self.fallback() }
     }
 
     /// Who does not answer is gone round by a rolling deployment; all at once waits for it, as long as staging may

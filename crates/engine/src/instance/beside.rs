@@ -47,6 +47,7 @@ pub(super) async fn come_up<S: Seams>(
             fell(body, old).await;
             body.see(|view| {
                 view.phase = Phase::Starting;
+                view.doubled = false;
                 view.release = Some(new.release.clone());
                 view.running = true;
             });
@@ -74,7 +75,7 @@ pub(super) async fn give_up<S: Seams>(
 
 /// Sends to the old app again, if that still runs.
 pub(super) async fn back_on<S: Seams>(body: &Body<'_, S>, old: &Running, problem: Problem) -> Ended {
-    if !body.seams.runtime().adopt().await.apps.iter().any(|app| app.upstream == old.upstream) {
+    if !body.look_at_apps().await.iter().any(|app| app.upstream == old.upstream) {
         fell(body, old).await;
         return Ended::Ill(problem);
     }
@@ -86,16 +87,20 @@ pub(super) async fn back_on<S: Seams>(body: &Body<'_, S>, old: &Running, problem
 
 /// Serves on with the old app, and says what was wrong with the new one, until an order says what next. An old app that
 /// was still starting is let into service when it is up.
-pub(super) async fn stay<S: Seams>(body: &Body<'_, S>, old: &Running, problem: Problem) {
+pub(super) async fn stay<S: Seams>(body: &Body<'_, S>, old: &Running, problem: Problem, ordered: bool) {
     let serves = body.view().gate == Passing::Open;
+    let said = problem.clone();
     body.see(|view| {
         view.phase = Phase::Ill;
-        view.problem = Some(problem);
+        view.problem = Some(said);
         view.release = Some(old.release.clone());
         view.running = true;
         view.healthy = serves;
         view.steady = false;
     });
+    if ordered {
+        give_up_the_order(body, old, problem).await;
+    }
     let up = if serves { Ok(None) } else { wait_healthy(body, old, body.who.care.start).await.map(Some) };
     if let Ok(started) = up {
         if let Some(app) = started {
@@ -109,6 +114,17 @@ pub(super) async fn stay<S: Seams>(body: &Body<'_, S>, old: &Running, problem: P
     }
     let release = old.release.clone();
     body.remember(move |memory| memory.goal = Some(Goal::Serve { release })).await;
+}
+
+/// The order has come to its end, without success: an agent that begins anew does not carry it out once more.
+async fn give_up_the_order<S: Seams>(body: &Body<'_, S>, old: &Running, problem: Problem) {
+    let (release, fence) = (old.release.clone(), body.order_fence());
+    body.remember(move |memory| {
+        memory.goal = Some(Goal::Serve { release });
+        memory.done = memory.done.max(fence);
+        memory.problem = Some(problem);
+    })
+    .await;
 }
 
 /// Ends the old app that lingered long enough. Its requests may take their time: the new one is looked after meanwhile.
@@ -129,4 +145,5 @@ pub(super) async fn retire<S: Seams>(body: &Body<'_, S>, old: &[Running], limits
     for app in old {
         body.seams.runtime().stop(app, limits.stop).await;
     }
+    body.see(|view| view.doubled = false);
 }

@@ -7,7 +7,7 @@ use everup_core::ids::{Fence, StartId, Term};
 use everup_core::instance::{Goal, Memory, Phase, Problem, Running, View};
 use everup_core::order::{Ack, Limits, Obeyed, Task};
 use everup_core::release::ReleaseRef;
-use everup_core::seams::{Chance, Clock, Gate, Journal, Runtime, Seams};
+use everup_core::seams::{Chance, Clock, Gate, GateError, Journal, Runtime, Seams};
 use everup_core::time::{Millis, Mono};
 use futures_channel::{mpsc, oneshot};
 use futures_util::{FutureExt, StreamExt, pin_mut, select_biased};
@@ -47,8 +47,12 @@ pub(super) struct Body<'a, S: Seams> {
     pub(super) held_until: Cell<Mono>,
     /// Whether the fleet's engine may still be asked not to end this instance, because of a migration.
     pub(super) protected: Cell<bool>,
-    /// Which start the gate was told to send to, since the agent began.
+    /// Which start the gate sends to, as it said when the agent began, or was told since.
     sends_to: RefCell<Option<StartId>>,
+    /// Whether it was told since the agent began.
+    has_sent: Cell<bool>,
+    /// Whether it is known what the gate does: not while it has not answered since the agent began.
+    gate_known: Cell<bool>,
     /// Whether the gate was told to open, and what came of it is not known: an order may end the pursuit between the two.
     opening: Cell<bool>,
     /// When the app that serves was checked last.
@@ -83,6 +87,8 @@ impl<'a, S: Seams> Body<'a, S> {
             held_until: Cell::new(Mono::default()),
             protected: Cell::new(protected),
             sends_to: RefCell::default(),
+            has_sent: Cell::new(false),
+            gate_known: Cell::new(false),
             opening: Cell::new(false),
             checked: Cell::new(Mono::default()),
             coordinated: Cell::new(None),
@@ -93,17 +99,33 @@ impl<'a, S: Seams> Body<'a, S> {
 
     /// Fills the view with what is found running, before the first call is answered.
     pub(super) async fn look_around(&self) {
-        let apps = self.seams.runtime().adopt().await.apps;
-        let counts = self.seams.gate().counts().await;
+        // A gate that does not answer keeps nobody waiting here, but whoever has to know whether it serves.
+        let _ = self.look_at_gate().await;
+        let apps = self.look_at_apps().await;
         self.see(|view| {
             view.running = !apps.is_empty();
             if let Some(app) = apps.first() {
                 view.release = Some(app.release.clone());
             }
-            if let Ok(Counts { passing, .. }) = counts {
-                view.gate = passing;
-            }
         });
+    }
+
+    /// What of ours runs; what the gate sends to comes first.
+    pub(super) async fn look_at_apps(&self) -> Vec<Running> {
+        let mut apps = self.seams.runtime().adopt().await.apps;
+        apps.sort_by_key(|app| !self.sends_to(app));
+        self.see(|view| view.doubled = apps.len() > 1);
+        apps
+    }
+
+    /// Asks the gate what it does, once in the agent's life: from then on it is known from what it was told.
+    pub(super) async fn look_at_gate(&self) -> Result<(), GateError> {
+        if !self.gate_known.get() {
+            let Counts { passing, upstream, .. } = self.seams.gate().counts().await?;
+            *self.sends_to.borrow_mut() = upstream;
+            self.gate_is(passing);
+        }
+        Ok(())
     }
 
     pub(super) fn goal(&self) -> Option<Goal> {
@@ -178,12 +200,18 @@ impl<'a, S: Seams> Body<'a, S> {
     /// The gate is told to send to `app`.
     pub(super) fn open_to(&self, app: &Running) {
         *self.sends_to.borrow_mut() = Some(app.upstream.start.clone());
+        self.has_sent.set(true);
         self.opening.set(true);
     }
 
-    /// Whether it is known to send to `app`. An agent that has just begun knows of nobody.
+    /// Whether it is known to send to `app`.
     pub(super) fn sends_to(&self, app: &Running) -> bool {
         self.sends_to.borrow().as_ref() == Some(&app.upstream.start)
+    }
+
+    /// Whether this run of the agent told it to send to `app`: what else is found running was not there before.
+    pub(super) fn was_sent_to(&self, app: &Running) -> bool {
+        self.has_sent.get() && self.sends_to(app)
     }
 
     /// Whether the gate is open, or may be by now.
@@ -192,6 +220,7 @@ impl<'a, S: Seams> Body<'a, S> {
     }
 
     pub(super) fn gate_is(&self, passing: Passing) {
+        self.gate_known.set(true);
         self.see(|view| view.gate = passing);
     }
 
@@ -363,6 +392,7 @@ fn first_view(who: &Identity, memory: &Memory, run: u64) -> View {
         waiting: None,
         release: memory.release.clone(),
         running: false,
+        doubled: false,
         done: memory.done,
         steady: false,
         staged: std::collections::BTreeSet::default(),

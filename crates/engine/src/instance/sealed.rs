@@ -62,6 +62,7 @@ async fn stop_apps<S: Seams>(body: &Body<'_, S>) {
     }
     body.see(|view| {
         view.running = false;
+        view.doubled = false;
         view.healthy = false;
         view.idle = true;
     });

@@ -40,7 +40,7 @@ pub(super) async fn serve<S: Seams>(body: &Body<'_, S>, release: &ReleaseRef, ta
         let began = body.now();
         match attempt(body, release, task, &limits).await {
             Ended::OtherGoal => return,
-            Ended::BackOnOld(old, problem) => return beside::stay(body, &old, problem).await,
+            Ended::BackOnOld(old, problem) => return beside::stay(body, &old, problem, task.is_some()).await,
             Ended::Ill(problem) => {
                 // Of a disk that is full, or an archive that does not come, the release knows nothing.
                 if task.is_none() && !body.view().steady && !problem.check.starts_with("stage") {
@@ -50,7 +50,7 @@ pub(super) async fn serve<S: Seams>(body: &Body<'_, S>, release: &ReleaseRef, ta
             }
         }
         // One that runs and is not well yet is not started again, but looked at: it may take long to start.
-        let runs = body.seams.runtime().adopt().await.apps.iter().any(|app| app.release == *release);
+        let runs = body.look_at_apps().await.iter().any(|app| app.release == *release);
         let lived = body.now().since(began) > LONGEST_BACK_OFF;
         back_off = if lived || runs {
             body.who.care.back_off
@@ -80,7 +80,11 @@ async fn attempt<S: Seams>(
     limits: &Limits,
 ) -> Ended {
     let fence = body.order_fence();
-    let found = body.seams.runtime().adopt().await.apps;
+    while let Err(error) = body.look_at_gate().await {
+        body.see(|view| view.waiting = Some(format!("its gate to answer: {error}")));
+        body.pause(ASK_AGAIN).await;
+    }
+    let found = body.look_at_apps().await;
     let (mine, others): (Vec<Running>, Vec<Running>) =
         found.into_iter().partition(|app| app.release == *release);
     let mine = mine.into_iter().next();
@@ -101,7 +105,7 @@ async fn attempt<S: Seams>(
     // an old app that never came up.
     let serves = body.may_be_open();
     let is_there = mine.is_some();
-    let serves_already = serves && mine.as_ref().is_some_and(|app| body.sends_to(app));
+    let serves_already = serves && mine.as_ref().is_some_and(|app| body.was_sent_to(app));
     let others = if serves_already {
         // It never left: what was coming up beside it is not wanted any more, well or not.
         beside::retire(body, &others, limits).await;
@@ -209,6 +213,9 @@ async fn bring_up<S: Seams>(
             if body.view().phase != Phase::Ill {
                 body.phase(if old.is_some() { Phase::Beside } else { Phase::Starting }, None);
             }
+            if old.is_some() {
+                body.see(|view| view.doubled = true);
+            }
             let slot = old.map_or(Slot::A, |old| old.slot.other());
             start(body, release, slot).await?
         }
@@ -257,6 +264,10 @@ async fn in_service<S: Seams>(
     if let Some(old) = old {
         let linger = Proof { at: body.now() + limits.linger, ..proof };
         if let Tended::Died(problem) = tend(body, &app, linger, true).await {
+            // Of two that were found running this one may never have come up.
+            if !answers(body, std::slice::from_ref(old)).await {
+                return died(body, &app, proof, problem).await;
+            }
             return beside::back_on(body, old, problem).await;
         }
     }
@@ -322,6 +333,7 @@ async fn stop_all<S: Seams>(body: &Body<'_, S>, apps: &[Running], limits: &Limit
     }
     body.see(|view| {
         view.running = false;
+        view.doubled = false;
         view.healthy = false;
         view.waiting = None;
     });

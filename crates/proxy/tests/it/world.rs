@@ -79,10 +79,10 @@ impl Running {
     }
 
     /// Waits until the counts of a slot are as they should be.
-    pub(crate) async fn until(&self, id: &InstanceId, is: impl Fn(Counts) -> bool) -> Counts {
+    pub(crate) async fn until(&self, id: &InstanceId, is: impl Fn(&Counts) -> bool) -> Counts {
         loop {
             let counts = self.counts(id).await;
-            if is(counts) {
+            if is(&counts) {
                 return counts;
             }
             tokio::task::yield_now().await;

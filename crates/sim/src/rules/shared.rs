@@ -75,9 +75,7 @@ fn all_are_ill(
     }
     let untouched = |(id, entry): &(&InstanceId, &Entry)| {
         let was = before.instances.get(*id).is_none_or(|was| !was.touched);
-        // Whom the fleet ends is no witness, and nobody waits for it to heal.
-        let ends = world.fleet.members.get(*id).is_some_and(|member| member.terminating);
-        (was || !entry.touched) && entry.progress != Progress::Gone && !ends
+        (was || !entry.touched) && entry.progress != Progress::Gone
     };
     let all: Vec<(&InstanceId, &Entry)> = now.instances.iter().filter(untouched).collect();
     let told = &world.law.told;
@@ -87,7 +85,14 @@ fn all_are_ill(
         let was_well = !was.ill_before && !was.starting_before && was.before.is_some();
         was_well && told.hears(by, id, planned, SILENCE)
     };
-    let shared = all.iter().any(|one| fell(&one)) && all.iter().all(|(id, _)| knows(id));
+    // Whom the fleet ends is no witness, and nobody waits for it to heal. But that may not be known yet, or not any more:
+    // a list may be old.
+    let known_to_end = |id: &InstanceId| told.has_ended(by, id, planned);
+    let ends = |id: &InstanceId| {
+        known_to_end(id) || world.fleet.members.get(id).is_some_and(|member| member.terminating)
+    };
+    let shared = all.iter().any(|one| fell(&one) && !ends(one.0))
+        && all.iter().all(|(id, _)| knows(id) || known_to_end(id));
     shared.then(|| all.into_iter().map(|(id, _)| id.clone()).collect())
 }
 

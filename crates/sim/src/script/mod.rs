@@ -212,7 +212,7 @@ fn write(id: &str) -> WriteId {
     WriteId::new(id).expect("it is a good name")
 }
 
-/// `rolling`, `all-at-once`, `overlap`, `batch=2`, `min=3`, `max-failures=1`, `migration`, `migration=stop`.
+/// `rolling`, `all-at-once`, `overlap`, `max-overlap=1`, `batch=2`, `min=3`, `max-failures=1`, `migration`, `migration=stop`.
 fn read_options(options: &[&str]) -> Result<(Policy, Option<Migration>), String> {
     let mut policy = Policy { bound: Millis::from_secs(600), ..Policy::default() };
     let mut migration = None;
@@ -221,6 +221,9 @@ fn read_options(options: &[&str]) -> Result<(Policy, Option<Migration>), String>
             ("rolling", "") => policy.strategy = Strategy::Rolling,
             ("all-at-once", "") => policy.strategy = Strategy::AllAtOnce,
             ("overlap", "") => policy.overlap = true,
+            ("max-overlap", size) => {
+                policy.max_overlap = Some(size.parse().map_err(|bad| format!("{bad}"))?);
+            }
             ("batch", size) => policy.batch = size.parse().map_err(|bad| format!("{bad}"))?,
             ("min", size) => policy.min_in_service = Some(size.parse().map_err(|bad| format!("{bad}"))?),
             ("max-failures", n) => policy.max_failures = n.parse().map_err(|bad| format!("{bad}"))?,

@@ -123,6 +123,16 @@ impl Paper {
             // It serves, and has not served for long enough; or has by now.
             ["unproven", id] => self.sheet(id).map(|sheet| sheet.view.steady = false),
             ["proven", id] => self.sheet(id).map(|sheet| sheet.view.steady = true),
+            // Two apps run there, or only one does by now.
+            ["both", id] => self.sheet(id).map(|sheet| sheet.view.doubled = true),
+            ["one", id] => self.sheet(id).map(|sheet| sheet.view.doubled = false),
+            // The new app did not come up beside the old one, and its agent has begun anew since.
+            ["serves-on", id] => {
+                let sheet = self.sheet(id)?;
+                sheet.serve();
+                sheet.view.done = sheet.view.fence;
+                Ok(())
+            }
             // It serves on, and says why it does not do what was granted.
             ["objects", id, why @ ..] => self.object(id, &why.join(" "), record),
             // The hold of a gate has lapsed.
@@ -379,6 +389,7 @@ fn blank(id: InstanceId, zone: Zone) -> View {
         waiting: None,
         release: None,
         running: false,
+        doubled: false,
         done: Fence::default(),
         steady: false,
         staged: BTreeSet::new(),

@@ -176,6 +176,7 @@ pub fn view(me: &InstanceId, seq: u64, fence: Fence) -> View {
         waiting: None,
         release: Some(release("1")),
         running: true,
+        doubled: false,
         done: Fence::default(),
         steady: false,
         staged: std::collections::BTreeSet::new(),
