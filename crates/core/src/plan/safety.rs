@@ -67,7 +67,10 @@ impl Planner<'_> {
                 Progress::Failed => self.unfinished(id),
                 _ => None,
             };
-            let moving = target.is_some_and(|target| !self.runs(id, target));
+            // Until it has heard that it shall go back, it may be carrying out the order to leave.
+            let unheard = entry.progress == Progress::GoingBack
+                && !entry.granted.as_ref().is_some_and(|grant| self.has_obeyed(id, grant));
+            let moving = target.is_some_and(|target| !self.runs(id, target) || unheard);
             if (moving && !self.overlaps(id)) || entry.progress == Progress::Gone {
                 serving.remove(id);
             }
@@ -157,8 +160,11 @@ impl Planner<'_> {
     /// of the move. One that does not answer may still run both, and so may one that is being ended.
     fn doubled(&self) -> BTreeSet<InstanceId> {
         let doubles = |(id, entry): &(&InstanceId, &Entry)| {
-            let task = entry.granted.as_ref().map(|grant| &grant.task);
-            let beside = matches!(task, Some(Task::Update { limits, .. }) if limits.overlap);
+            let beside = match entry.granted.as_ref().map(|grant| &grant.task) {
+                // What is told to run what it runs starts nothing.
+                Some(Task::Update { release, limits }) => limits.overlap && !self.runs(id, release),
+                _ => false,
+            };
             let moves = matches!(entry.progress, Progress::Updating | Progress::GoingBack);
             let may = (beside && moves) || self.view(id).map_or(beside, |view| view.doubled);
             may && entry.progress != Progress::Gone

@@ -49,6 +49,8 @@ pub(crate) struct Law {
     pub(crate) sent: Option<Order>,
     /// When a fault took something from a host last, by host.
     pub(crate) hurt: Vec<(u64, HostNo)>,
+    /// From when until when an agent slept last, by host.
+    pub(crate) slept: BTreeMap<HostNo, (u64, u64)>,
     /// When the lease was renewed or taken last.
     pub(crate) beaten: u64,
     /// When the database was away last.
@@ -142,8 +144,15 @@ fn remember(world: &mut World, event: &Event) {
     if world.database.away {
         world.law.database_away = Some(event.at);
     }
-    if let (What::Fault(Fault::DiskRot), Some(host)) = (&event.what, event.host) {
-        world.law.rotten.insert(host);
+    match (&event.what, event.host) {
+        (What::Fault(Fault::DiskRot), Some(host)) => drop(world.law.rotten.insert(host)),
+        (What::Fault(Fault::AgentPause), Some(host)) => {
+            world.law.slept.insert(host, (event.at, event.at));
+        }
+        (What::AgentResumed, Some(host)) => {
+            world.law.slept.entry(host).and_modify(|(_, until)| *until = event.at);
+        }
+        _ => {}
     }
     remember_what_was_said(world, event);
     if matches!(event.what, What::Fault(_) | What::Terminating | What::Lost | What::Calm)

@@ -17,7 +17,11 @@ pub(super) fn joins_when_up(world: &World, event: &Event) -> Result<(), String> 
     let (What::Joined, Some(no)) = (&event.what, event.host) else { return Ok(()) };
     let host = world.host_no(no);
     let was_up = host.apps.values().any(|app| app.up_at.is_some_and(|at| at <= event.at));
-    let died = world.law.hurt.iter().any(|(at, hurt)| *hurt == no && *at + CHECKED >= event.at);
+    // One that has just woken knows what it knew when it fell asleep.
+    let nap = world.law.slept.get(&no).filter(|(_, until)| until + CHECKED >= event.at);
+    let since = event.at.saturating_sub(CHECKED);
+    let since = nap.map_or(since, |(from, _)| since.min(*from));
+    let died = world.law.hurt.iter().any(|(at, hurt)| *hurt == no && *at >= since);
     if was_up || died { Ok(()) } else { Err(format!("i{no} entered the balancer without an app that is up")) }
 }
 
