@@ -14,6 +14,7 @@ pub mod report;
 mod rolling;
 mod safety;
 mod staging;
+mod way_back;
 
 pub use end::{head_after, head_before, stays_on_the_new_one};
 pub use report::WaitingOn;
@@ -29,7 +30,6 @@ use crate::policy::{Policy, Strategy};
 use crate::record::{Entry, Grant, PhaseEntry, Progress, Record, Say};
 use crate::release::ReleaseRef;
 use crate::time::{Millis, Wall};
-use crate::words;
 
 /// What the planner knows.
 #[derive(Debug, Clone, Copy)]
@@ -250,69 +250,18 @@ impl<'a> Planner<'a> {
 
     fn begin_with_nobody(&mut self) {
         if self.next.migration.is_some() {
+            let what = match self.next.take_back {
+                None => "to run the migration",
+                Some(TakeBack::Undo) => "to take the migration back",
+                Some(TakeBack::Restored) => "to start on the restored database",
+            };
             self.enter(
                 State::Failed,
-                "there is no instance to run the migration; scale out first, then deploy again",
+                format!("there is no instance {what}; scale out first, then ask for it again"),
             );
         } else {
             self.enter(State::SucceededUnproven, "the fleet is empty; the first newcomer proves the release");
         }
-    }
-
-    /// The way back, if there is one; else the end.
-    fn go_back(&mut self, because: impl Into<String>) {
-        let mut because = because.into();
-        if self.next.take_back == Some(TakeBack::Restored)
-            && let Some(from) = &self.next.from
-        {
-            because = format!("{because}; release {from} runs on, on a database that is said to be older");
-        }
-        match self.next.from.clone() {
-            Some(from) if self.facts.head.allows(&from) => {
-                self.next.until = Some(self.facts.elapsed + self.time_back());
-                self.enter(State::RollingBack, because);
-            }
-            Some(from) => {
-                let left = self.who_is_left();
-                self.enter(
-                    State::Failed,
-                    format!("{because}; release {from} is forbidden since a migration{left}"),
-                );
-            }
-            None => {
-                let left = self.who_is_left();
-                self.enter(State::Failed, format!("{because}; there is no release to go back to{left}"));
-            }
-        }
-    }
-
-    /// Where there is no way back, who did not get there is named, and who got there and is not seen in service now.
-    fn who_is_left(&self) -> String {
-        let there =
-            |id: &InstanceId| self.next.instances[id].progress == Progress::Done && self.in_service(id);
-        let is_left = |id: &InstanceId| !there(id);
-        let left: Vec<InstanceId> = self.present().into_iter().filter(is_left).collect();
-        if left.is_empty() {
-            return String::new();
-        }
-        format!("; not in service on {}: {}", self.next.to, words::list(left.iter(), 5))
-    }
-
-    pub(super) fn go_back_in_time(&mut self) {
-        self.go_back(format!("it took longer than its bound of {}", self.next.policy.bound));
-    }
-
-    /// How long the way back may take: a bound of its own, since it may begin when the deployment's is over, or after a
-    /// migration, which has none. Each batch of what was touched gets the time of one update, and so does what comes
-    /// between (an order that reaches its instance late, a coordinator that is lost). Never more than the bound once more.
-    fn time_back(&self) -> Millis {
-        let moves = |id: &InstanceId| self.is_affected(id);
-        let touched = self.present().into_iter().filter(moves).count();
-        let batches = match self.next.policy.strategy {
-            Strategy::Rolling => touched.div_ceil(self.batch_size()) as u64,
-            Strategy::AllAtOnce => 1,
-        };
-        self.patience().times(batches + 1).min(self.next.policy.bound)
     }
 
     /// How many may move at once.

@@ -1,11 +1,10 @@
-//! Rolling: one batch at a time, and the way back, which obeys the same rules.
+//! Rolling: one batch at a time.
 
 use super::{Planner, WaitingOn, report};
 use crate::deployment::State;
 use crate::ids::InstanceId;
-use crate::instance::{Phase, View};
+use crate::instance::Phase;
 use crate::order::Task;
-use crate::policy::Strategy;
 use crate::record::{MOST_VANISHED, Progress};
 use crate::time::Millis;
 use crate::words;
@@ -46,7 +45,7 @@ impl Planner<'_> {
 
     /// Whether all that the fleet is to have are there and have answered: then no more capacity comes by itself, but for
     /// what was given up.
-    fn nobody_comes(&self) -> bool {
+    pub(super) fn nobody_comes(&self) -> bool {
         let present = self.present();
         let answers = present.iter().all(|id| self.silent(id).is_none());
         let comes = |id: &InstanceId| {
@@ -322,197 +321,6 @@ impl Planner<'_> {
                 State::Failed,
                 format!("{who} did not answer: {why}; all others serve {}", self.next.to),
             );
-        }
-    }
-
-    /// Takes what was touched, and only that, back.
-    pub(super) fn roll_back(&mut self) {
-        let Some(from) = self.next.from.clone() else {
-            return self.enter(State::Failed, "there is no release to go back to");
-        };
-        let short = match self.next.policy.strategy {
-            Strategy::Rolling => {
-                let candidates = self.to_take_back();
-                let at_most = self.batch_size();
-                self.move_on(candidates, &from, at_most)
-            }
-            Strategy::AllAtOnce => {
-                self.start_all(&from);
-                false
-            }
-        };
-        self.say_who_moves();
-        self.maybe_back(short);
-    }
-
-    /// Whether those that are left cannot leave, and nobody has come, for as long as one update may take.
-    fn short_for_long(&mut self, short: bool) -> bool {
-        if !short || !self.moving().is_empty() || !self.nobody_comes() {
-            self.next.stuck_since = None;
-            return false;
-        }
-        let since = *self.next.stuck_since.get_or_insert(self.facts.elapsed);
-        self.facts.elapsed.0.saturating_sub(since.0) > self.patience().0
-    }
-
-    /// What was touched, or took the new release as a newcomer, and is not on its way back.
-    fn to_take_back(&self) -> Vec<InstanceId> {
-        let touched = |id: &InstanceId| {
-            let entry = &self.next.instances[id];
-            let settled = matches!(entry.progress, Progress::GoingBack | Progress::Back);
-            let waits = entry.progress == Progress::Failed && !self.may_try_again(id);
-            (entry.touched || self.took_the_new_one(id) || self.took_what_is_on_trial(id))
-                && !settled
-                && !waits
-                && self.silent(id).is_none()
-        };
-        self.present().into_iter().filter(touched).collect()
-    }
-
-    /// Whether it runs the new release, and that is another than the one to go back to.
-    pub(super) fn took_the_new_one(&self, id: &InstanceId) -> bool {
-        let to = Some(&self.next.to);
-        self.next.from.as_ref() != to && self.view(id).is_some_and(|view| view.release.as_ref() == to)
-    }
-
-    /// Whether it runs what an empty fleet had taken before this deployment, and nobody has proven: whoever goes back goes
-    /// back to what is proven, and all others with him.
-    pub(super) fn took_what_is_on_trial(&self, id: &InstanceId) -> bool {
-        let is_another = |view: &View| view.release.is_some() && view.release != self.next.from;
-        self.facts.head.unproven && self.view(id).is_some_and(is_another)
-    }
-
-    /// What fails on the way back, to a release that was believed, may do so for a reason that passes (its database, its
-    /// disk): it is tried again for as long as one update may take, once a start each time.
-    fn may_try_again(&self, id: &InstanceId) -> bool {
-        let entry = &self.next.instances[id];
-        let last = entry.granted.as_ref().map_or(Millis::ZERO, |grant| grant.at);
-        let rested = self.facts.elapsed.0.saturating_sub(last.0) > self.next.policy.start.0;
-        entry.recalled.is_none() || (rested && !self.is_given_up(id))
-    }
-
-    fn is_given_up(&self, id: &InstanceId) -> bool {
-        let since = |at: Millis| self.facts.elapsed.0.saturating_sub(at.0);
-        self.next.instances[id].recalled.is_some_and(|at| since(at) > self.patience().0)
-    }
-
-    fn maybe_back(&mut self, short: bool) {
-        let affected: Vec<InstanceId> =
-            self.present().into_iter().filter(|id| self.is_affected(id)).collect();
-        let open: Vec<&InstanceId> = affected
-            .iter()
-            .filter(|id| {
-                let failed = self.next.instances[*id].progress == Progress::Failed;
-                let is_over = failed && self.is_given_up(id);
-                !is_over && !self.is_back_for_good(id)
-            })
-            .collect();
-        let late = self.short_for_long(short) || self.late();
-        if !open.is_empty() && !late {
-            let silent: Vec<InstanceId> =
-                open.iter().filter(|id| self.silent(id).is_some()).map(|id| (*id).clone()).collect();
-            let lingering: Vec<InstanceId> = open
-                .iter()
-                .filter(|id| self.next.instances[**id].progress == Progress::Back)
-                .map(|id| (*id).clone())
-                .collect();
-            for id in lingering {
-                self.wait(WaitingOn::Proof(id, self.next.policy.linger));
-            }
-            for id in silent {
-                let why = self.silent(&id).unwrap_or_default();
-                self.wait(WaitingOn::Answer(id, why));
-            }
-            self.say_who_is_started_again();
-            return;
-        }
-        // A newcomer that is still to be met, or was met by an earlier coordinator, may have taken the new release when
-        // head named it.
-        let strangers: Vec<_> = self.strangers().into_iter().chain(self.unheard_newcomers()).collect();
-        if !late && self.facts.seen.announced.is_none() {
-            return;
-        }
-        if !late && self.facts.in_state <= self.patience() && !strangers.is_empty() {
-            for (id, why) in strangers {
-                self.wait(WaitingOn::Answer(id, why));
-            }
-            return;
-        }
-        let is_back = |id: &InstanceId| self.next.instances[id].progress == Progress::Back;
-        let not_back: Vec<InstanceId> = affected
-            .into_iter()
-            .filter(|id| !is_back(id))
-            .chain(strangers.into_iter().map(|(id, _)| id))
-            .collect();
-        self.end_back(&not_back, short);
-    }
-
-    fn say_who_is_started_again(&mut self) {
-        for id in self.with(Progress::Failed) {
-            let Some(at) = self.next.instances[&id].recalled.filter(|_| !self.is_given_up(&id)) else {
-                continue;
-            };
-            let left = Millis((at + self.patience()).0.saturating_sub(self.facts.elapsed.0));
-            let why = self.why(std::slice::from_ref(&id));
-            self.wait(WaitingOn::Update(id, format!("it is started again: {why}"), Some(left)));
-        }
-    }
-
-    /// With overlap the given-up release lingers beside the old one, and serves again should that die: until it has
-    /// ended, nobody can say that the instance is back.
-    fn is_back_for_good(&self, id: &InstanceId) -> bool {
-        let entry = &self.next.instances[id];
-        let granted = entry.granted.as_ref().map(|grant| &grant.task);
-        let lingers = matches!(granted, Some(Task::Update { limits, .. }) if limits.overlap);
-        entry.progress == Progress::Back && (entry.steady || !lingers)
-    }
-
-    /// Whether it has to be back before the way back is over: what was touched, and newcomers that took the new release.
-    pub(super) fn is_affected(&self, id: &InstanceId) -> bool {
-        let entry = &self.next.instances[id];
-        let whole_fleet = self.next.policy.strategy == Strategy::AllAtOnce;
-        let took_another = self.took_the_new_one(id) || self.took_what_is_on_trial(id);
-        entry.touched || whole_fleet || took_another || entry.progress == Progress::GoingBack
-    }
-
-    /// Who was met before it ran the release to go back to, has been told nothing, and does not answer this coordinator.
-    fn unheard_newcomers(&self) -> Vec<(InstanceId, String)> {
-        let came = |id: &InstanceId| {
-            let entry = &self.next.instances[id];
-            self.view(id).is_none() && !self.is_affected(id) && entry.before != self.next.from
-        };
-        let unheard = self.present().into_iter().filter(came);
-        unheard.filter_map(|id| self.silent(&id).map(|why| (id, why))).collect()
-    }
-
-    fn why_not_back(&self, not_back: &[InstanceId], short: bool) -> String {
-        let known =
-            |id: &InstanceId| self.next.instances.get(id).is_some_and(|entry| entry.problem.is_some());
-        if not_back.iter().any(known) {
-            return self.why(not_back);
-        }
-        let silent = not_back.iter().find_map(|id| self.silent(id));
-        let serving = self.facts.seen.in_service().len();
-        let too_few = || format!("{serving} in service, of which {} must stay", self.limits().min);
-        silent.or_else(|| short.then(too_few)).unwrap_or_else(|| self.why(not_back))
-    }
-
-    fn end_back(&mut self, not_back: &[InstanceId], short: bool) {
-        let because = self.next.because.clone();
-        if !not_back.is_empty() {
-            let who = words::list(not_back.iter(), 5);
-            let why = self.why_not_back(not_back, short);
-            let is_back = |id: &InstanceId| !not_back.contains(id);
-            let back: Vec<InstanceId> = self.present().into_iter().filter(is_back).collect();
-            let others = match back.is_empty() {
-                true => String::new(),
-                false => format!("; {} stayed or came back", words::list(back.iter(), 5)),
-            };
-            self.enter(State::Failed, format!("{because}; {who} did not come back: {why}{others}"));
-        } else if self.next.aborted_by.is_some() {
-            self.enter(State::Aborted, because);
-        } else {
-            self.enter(State::RolledBack, because);
         }
     }
 }

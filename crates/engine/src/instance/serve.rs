@@ -339,7 +339,8 @@ async fn stop_all<S: Seams>(body: &Body<'_, S>, apps: &[Running], limits: &Limit
     });
 }
 
-/// Leaves the balancer, but looks once more first: as many others as must be have to be in it.
+/// Leaves the balancer, but looks once more first: as many others as must be have to be in it. One whose gate is shut serves
+/// nobody, and has nothing to wait for.
 async fn leave_in_turn<S: Seams>(body: &Body<'_, S>, apps: &[Running], limits: &Limits) {
     if !limits.leave {
         return body.phase(Phase::Leaving, Some("requests inside its app".to_owned()));
@@ -356,7 +357,8 @@ async fn leave_in_turn<S: Seams>(body: &Body<'_, S>, apps: &[Running], limits: &
                     .iter()
                     .filter(|(id, m)| **id != body.who.id && m.balanced && !m.terminating);
                 let others = others.count();
-                if !inside || others >= limits.min as usize || !answers(body, apps).await {
+                let spared = !inside || !body.may_be_open() || others >= limits.min as usize;
+                if spared || !answers(body, apps).await {
                     break;
                 }
                 let why =

@@ -103,15 +103,13 @@ pub(super) fn the_ended_are_no_failure(world: &World, event: &Event) -> Result<(
         Strategy::AllAtOnce => 0,
     };
     let failed = failed_and_not_ended(world, now, by, planned);
-    let serves = |(id, entry): (&InstanceId, &Entry)| {
-        entry.progress == Progress::Done && !world.law.told.has_ended(by, id, planned)
-    };
+    // Of what it heard in that very millisecond nobody knows whether it was before.
+    let is_ended = |id: &InstanceId| world.law.told.has_ended(by, id, planned + 1);
+    let serves = |(id, entry): (&InstanceId, &Entry)| entry.progress == Progress::Done && !is_ended(id);
     let anybody_serves = now.instances.iter().any(serves);
     let comes = |progress| matches!(progress, Progress::Untouched | Progress::Staged | Progress::Updating);
     let anybody_comes = before.instances.iter().any(|(id, entry)| {
-        comes(entry.progress)
-            && now.instances[id].progress == entry.progress
-            && !world.law.told.has_ended(by, id, planned)
+        comes(entry.progress) && now.instances[id].progress == entry.progress && !is_ended(id)
     });
     if failed.len() > tolerated || (!failed.is_empty() && !anybody_serves && !anybody_comes) {
         return Ok(());
