@@ -242,6 +242,10 @@ pub struct Entry {
     /// nothing of the others. What fails on it is a failure. Not if it has been in service since.
     #[serde(default)]
     pub starting_before: bool,
+    /// Whether it has been in service since the deployment began, before it was touched: should it fall ill then, it says
+    /// something of the others, also where it failed at what came before.
+    #[serde(default)]
+    pub was_well: bool,
     /// The last thing that it was granted, and at which revision.
     pub granted: Option<Grant>,
     /// How far it is.

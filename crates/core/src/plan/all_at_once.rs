@@ -428,8 +428,9 @@ impl Planner<'_> {
             .into_iter()
             .filter(|id| self.next.instances[id].progress != Progress::Done)
             .collect();
+        let since = self.who_fell_since();
         if ill.is_empty() {
-            return self.enter(State::Succeeded, format!("every instance serves {to}"));
+            return self.enter(State::Succeeded, format!("every instance serves {to}{since}"));
         }
         let (who, why) = (words::list(ill.iter(), 5), self.why(&ill));
         let because = format!("{who} did not start {to}: {why}");
@@ -442,7 +443,7 @@ impl Planner<'_> {
             let from = self.next.from.as_ref().map_or_else(String::new, |from| format!(" {from} again, or"));
             format!("deploy{from} a release that mends it, all at once")
         };
-        self.enter(State::Failed, format!("{because}; {ways}"));
+        self.enter(State::Failed, format!("{because}{since}; {ways}"));
     }
 
     fn nobody_serves_the_new_one(&self) -> bool {

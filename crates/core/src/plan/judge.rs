@@ -40,6 +40,7 @@ impl Planner<'_> {
                 fetched: None,
                 cramped: None,
                 objected: false,
+                was_well: false,
                 vanished: false,
             };
             self.next.instances.insert(id.clone(), entry);
@@ -49,8 +50,11 @@ impl Planner<'_> {
             // What it failed at while it was ill stays no failure.
             let serves = self.in_service(&id);
             let entry = self.entry(&id);
-            if serves && !entry.touched && entry.progress != Progress::Failed {
-                (entry.ill_before, entry.starting_before) = (false, false);
+            if serves && !entry.touched {
+                entry.was_well = true;
+                if entry.progress != Progress::Failed {
+                    (entry.ill_before, entry.starting_before) = (false, false);
+                }
             }
             if seen.is_gone(&id) && self.entry(&id).progress != Progress::Gone {
                 self.lose(&id);
@@ -133,7 +137,7 @@ impl Planner<'_> {
                     self.maybe_ill(id, view, grant);
                 }
             }
-            Task::TakeBack if done => self.came_back(id, view),
+            Task::TakeBack if done => self.came_back(id, view, grant),
             Task::TakeBack => self.maybe_late(id, view, grant, self.patience()),
             Task::Hold { .. } | Task::Seal { .. } | Task::Migrate { .. } => {}
         }
@@ -184,10 +188,12 @@ impl Planner<'_> {
     }
 
     /// A drain that was taken back: it serves the old release again, or was past the point and went on.
-    fn came_back(&mut self, id: &InstanceId, view: &View) {
+    fn came_back(&mut self, id: &InstanceId, view: &View, grant: &Grant) {
         let to = self.next.to.clone();
         if view.release.as_ref() == Some(&to) && self.in_service(id) {
             self.arrived(id, view);
+        } else if view.release.as_ref() == Some(&to) {
+            self.maybe_ill(id, view, grant);
         } else if view.running && view.release.as_ref() != Some(&to) {
             let entry = self.entry(id);
             entry.progress = Progress::Staged;
@@ -219,6 +225,10 @@ impl Planner<'_> {
         }
         if entry.ill_since.is_some() {
             self.entry(id).ill_since = None;
+        }
+        // A roll goes round who does not answer: nobody knows whether it has made ready.
+        if staging && self.next.state != State::Staging && self.silent(id).is_some() {
+            return;
         }
         let limit = if staging { self.next.policy.stage } else { self.patience() };
         self.maybe_late(id, view, grant, limit);

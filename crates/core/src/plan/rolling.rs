@@ -79,7 +79,8 @@ impl Planner<'_> {
         let (serving, min) = (self.facts.seen.in_service().len(), self.limits().min);
         let who = words::list(behind.iter(), 5);
         if behind.iter().all(|id| self.next.instances[id].retried) {
-            let why = format!("all but {who} serve {}, and more cannot leave", self.next.to);
+            let since = self.who_fell_since();
+            let why = format!("all but {who} serve {}, and more cannot leave{since}", self.next.to);
             return self.enter(State::Failed, why);
         }
         self.go_back(format!(
@@ -240,14 +241,26 @@ impl Planner<'_> {
         }
         let elsewhere = self.elsewhere();
         if elsewhere.is_empty() {
-            self.enter(State::Succeeded, format!("every instance serves {}", self.next.to));
+            let since = self.who_fell_since();
+            self.enter(State::Succeeded, format!("every instance serves {}{since}", self.next.to));
         } else if !self.tell_once_more(&elsewhere) {
             let (who, why) = (words::list(elsewhere.iter(), 5), self.why(&elsewhere));
             if self.with(Progress::Done).is_empty() {
                 return self.go_back(format!("nobody serves {}; {who} failed: {why}", self.next.to));
             }
-            self.enter(State::Failed, format!("all but {who} serve {}: {why}", self.next.to));
+            let since = self.who_fell_since();
+            self.enter(State::Failed, format!("all but {who} serve {}: {why}{since}", self.next.to));
         }
+    }
+
+    /// Who got there, was proven, and is not seen in service now: the update is done, and a person wants to know.
+    pub(super) fn who_fell_since(&self) -> String {
+        let fell: Vec<InstanceId> =
+            self.with(Progress::Done).into_iter().filter(|id| !self.in_service(id)).collect();
+        if fell.is_empty() {
+            return String::new();
+        }
+        format!("; but not in service now: {}", words::list(fell.iter(), 5))
     }
 
     /// A failure that was tolerated may have had a reason that has passed since. Says whether anybody is told once more.
@@ -317,9 +330,10 @@ impl Planner<'_> {
         if self.facts.elapsed.0.saturating_sub(since.0) > self.patience().0 {
             let who = words::list(missing.iter().map(|(id, _)| id), 5);
             let why = missing.into_iter().map(|(_, why)| why).next().unwrap_or_default();
+            let since = self.who_fell_since();
             self.enter(
                 State::Failed,
-                format!("{who} did not answer: {why}; all others serve {}", self.next.to),
+                format!("{who} did not answer: {why}; all others serve {}{since}", self.next.to),
             );
         }
     }

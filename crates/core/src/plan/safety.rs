@@ -274,7 +274,7 @@ impl Planner<'_> {
         let ran = |id: &InstanceId| self.next.instances[id].before.is_some();
         let was_well = |id: &InstanceId| {
             let entry = &self.next.instances[id];
-            !entry.ill_before && !entry.starting_before
+            entry.was_well || (!entry.ill_before && !entry.starting_before)
         };
         let fell = untouched.iter().any(|id| was_well(id) && ran(id));
         if !fell || !untouched.iter().all(ill) {
