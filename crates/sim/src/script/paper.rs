@@ -133,6 +133,18 @@ impl Paper {
                 sheet.view.done = sheet.view.fence;
                 Ok(())
             }
+            // It was told to come back too late: it has got there, and has not served for long enough.
+            ["goes-on", id] => {
+                let record = record.ok_or("no deployment runs")?;
+                let granted = record.instances.get(&name(id)?).and_then(|entry| entry.granted.clone());
+                let sheet = self.sheet(id)?;
+                sheet.serve();
+                sheet.view.fence = granted.ok_or("nothing was granted to it")?.fence;
+                sheet.view.done = sheet.view.fence;
+                sheet.view.release = Some(record.to.clone());
+                sheet.view.steady = false;
+                Ok(())
+            }
             // It serves on, and says why it does not do what was granted.
             ["objects", id, why @ ..] => self.object(id, &why.join(" "), record),
             // The hold of a gate has lapsed.
