@@ -64,10 +64,11 @@ impl State {
         !self.is_final() && !matches!(self, Self::Paused | Self::NeedsOperator)
     }
 
-    /// Whether a newcomer may start anything by itself while a deployment is in it: from `sealing` on it waits.
+    /// Whether a newcomer has to wait while a deployment is in it: from `sealing` on until there is an end; and while it is
+    /// pending, which takes a moment, for a fleet that is found empty then takes the release without a roll.
     #[must_use]
     pub const fn newcomers_wait(self) -> bool {
-        matches!(self, Self::Sealing | Self::Migrating | Self::NeedsOperator | Self::Starting)
+        matches!(self, Self::Pending | Self::Sealing | Self::Migrating | Self::NeedsOperator | Self::Starting)
     }
 
     /// Whether a deployment may move from here to `next`. `failed` where the way back would be: there is no release to

@@ -86,6 +86,9 @@ pub struct Record {
     pub until: Option<Millis>,
     /// Whether the new release was proven by a first batch.
     pub proven: bool,
+    /// Whether newcomers take the new release although nobody has proven it, because nobody was left to.
+    #[serde(default)]
+    pub offered: bool,
     /// Time in each state so far, with the time at which it was entered.
     pub phases: Vec<PhaseEntry>,
     /// The fewest instances that were in service at once.
@@ -133,6 +136,7 @@ impl Record {
             shared_illness_at: None,
             until: None,
             proven: false,
+            offered: false,
             phases: vec![PhaseEntry { state: State::Pending, at: request.at }],
             lowest_in_service: None,
             story: Vec::new(),
@@ -183,6 +187,12 @@ impl Record {
 
     fn run_succeeded(&self) -> bool {
         self.run().is_some_and(|run| matches!(run.outcome, Some(Outcome::Exited { code: 0, .. })))
+    }
+
+    /// Whether a roll has got so far that newcomers take the new release.
+    #[must_use]
+    pub const fn is_for_newcomers(&self) -> bool {
+        self.proven || self.offered
     }
 
     /// Who ended on the way to the new release without a word of the fleet before, since an operator let it go on last.

@@ -214,7 +214,9 @@ fn of_instances(world: &World, event: &Event) -> Option<Moment> {
         What::Answered { obeyed: "older", lower: true, fence } if fence.rev.0 > 0 => {
             Some(Moment::OlderOrderRefused)
         }
-        What::AgentStarted(1) => state()?.newcomers_wait().then_some(Moment::BootedWhileSealed),
+        What::AgentStarted(1) => {
+            (state()?.newcomers_wait() && state()? != State::Pending).then_some(Moment::BootedWhileSealed)
+        }
         What::AgentCrashed | What::AppEnded(_, _, Death::Own) => {
             let memory = world.host_no(event.host?).journal.as_ref()?;
             let order = memory.order.as_ref().filter(|order| memory.done < order.fence)?;

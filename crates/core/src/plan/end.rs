@@ -14,7 +14,7 @@ use crate::record::{Progress, Record};
 pub fn head_before(head: &Head, next: &Record) -> Option<Head> {
     let mut wanted = head.clone();
     match next.state {
-        State::Rolling if next.proven => wanted.newcomers = Some(next.to.clone()),
+        State::Rolling if next.is_for_newcomers() => wanted.newcomers = Some(next.to.clone()),
         State::RollingBack => wanted.newcomers.clone_from(&next.from),
         State::Starting => start(&mut wanted, next),
         _ => {}
@@ -82,8 +82,8 @@ fn nobody_moved(record: &Record) -> bool {
 /// Whether a deployment that failed leaves the environment to its new release: whoever boots, or did not come up, joins those
 /// that are there, and the next deployment's way back leads to it.
 ///
-/// So it is after a migration, and where most serve it; in a roll that did not go back and had proven it, since newcomers have
-/// taken it; and all at once wherever anybody serves it, for the old apps are gone and the two never serve side by side.
+/// So it is after a migration, and where most serve it; in a roll that did not go back and got so far that newcomers take
+/// it; and all at once wherever anybody serves it, for the old apps are gone and the two never serve side by side.
 #[must_use]
 pub fn stays_on_the_new_one(record: &Record) -> bool {
     let count =
@@ -91,7 +91,7 @@ pub fn stays_on_the_new_one(record: &Record) -> bool {
     let (moved, here) = (count(&|p| p == Progress::Done), count(&|p| p != Progress::Gone));
     let went_back = record.phases.iter().any(|phase| phase.state == State::RollingBack);
     let settled = match record.policy.strategy {
-        Strategy::Rolling => record.proven && !went_back,
+        Strategy::Rolling => record.is_for_newcomers() && !went_back,
         Strategy::AllAtOnce => moved > 0,
     };
     record.migrated() || settled || moved * 2 > here

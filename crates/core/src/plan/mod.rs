@@ -240,12 +240,23 @@ impl<'a> Planner<'a> {
         }
         let present = self.present();
         if present.is_empty() && self.facts.seen.desired == 0 {
-            return self.begin_with_nobody();
+            // Who boots from now on waits for the next state; who read head before that has announced itself.
+            let nobody_comes = self.facts.seen.announced.is_some() && self.strangers().is_empty();
+            return if nobody_comes { self.begin_with_nobody() } else { self.await_strangers() };
         }
         if let Some(refusal) = self.cannot_keep_min() {
             return self.enter(State::Failed, refusal);
         }
         self.enter(State::Staging, "every instance makes the release ready while it serves");
+    }
+
+    fn await_strangers(&mut self) {
+        if self.late() {
+            return self.enter(State::Failed, "the deployment's time is over; nothing was touched");
+        }
+        for (id, why) in self.strangers() {
+            self.wait(WaitingOn::Answer(id, why));
+        }
     }
 
     fn begin_with_nobody(&mut self) {

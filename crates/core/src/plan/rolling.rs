@@ -224,7 +224,7 @@ impl Planner<'_> {
             return;
         }
         // A newcomer may have read head before that named the new release, and not be listed by the fleet yet.
-        if self.next.proven && self.facts.seen.announced.is_none() {
+        if self.next.is_for_newcomers() && self.facts.seen.announced.is_none() {
             return;
         }
         let behind: Vec<InstanceId> = [Progress::Untouched, Progress::Staged]
@@ -293,7 +293,11 @@ impl Planner<'_> {
     }
 
     fn nobody_left(&mut self) {
-        if self.facts.seen.desired == 0 {
+        if self.facts.seen.desired == 0 && !self.next.offered {
+            // Who boots while the end is written takes what head says: head first, then the end.
+            self.next.offered = true;
+            self.tell("nobody is left: newcomers take the new release");
+        } else if self.facts.seen.desired == 0 {
             self.enter(State::SucceededUnproven, "the fleet is empty; the first newcomer proves the release");
         } else if self.present().is_empty() {
             self.wait(WaitingOn::Capacity { serving: 0, min: self.min() });

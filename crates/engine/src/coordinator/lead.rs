@@ -220,7 +220,9 @@ impl<'a, S: Seams, B: Board> Agent<'a, S, B> {
     async fn list_announced(&self, leading: &mut Leading<'a, S>) -> Result<(), Lost> {
         let record = &leading.record.value;
         let is_written = match record.state {
-            State::Rolling => record.proven,
+            // Who boots waits while it is pending.
+            State::Pending => leading.observer.finds_nobody_wanted(),
+            State::Rolling => record.is_for_newcomers(),
             state => matches!(state, State::Sealing | State::RollingBack),
         };
         if !is_written || leading.listed_in == Some(record.state) {

@@ -356,6 +356,11 @@ impl<'a, S: Seams> Observer<'a, S> {
         self.members.members.keys()
     }
 
+    /// Whether the fleet's engine has said that there is to be no instance.
+    pub(crate) fn finds_nobody_wanted(&self) -> bool {
+        self.has_members() && self.members.desired == 0
+    }
+
     /// Whether the fleet's engine has answered at all.
     pub(crate) fn has_members(&self) -> bool {
         self.members.seq > 0 || !self.members.members.is_empty()

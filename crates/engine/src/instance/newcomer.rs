@@ -129,8 +129,10 @@ pub(super) async fn ask<S: Seams>(
         {
             return Ok(Wanted::Run(release.clone()));
         }
-        if let Some(record) = record.as_ref().filter(|record| record.state.newcomers_wait()) {
-            let why = format!("deployment {} is {}: it says when to start", current.id, record.state);
+        // One that has no record yet is pending.
+        let state = record.as_ref().map_or(State::Pending, |record| record.state);
+        if state.newcomers_wait() {
+            let why = format!("deployment {} is {state}: it says when to start", current.id);
             return Ok(Wanted::Wait(why, LOOK_DURING));
         }
         // Its coordinator may have died between the last write of the record and that of head.

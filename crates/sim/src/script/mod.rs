@@ -115,7 +115,7 @@ impl Script {
     fn plan(&mut self) -> Result<bool, String> {
         let record = self.record.clone().ok_or("no deployment runs")?;
         let mut seen = self.paper.observe(self.now);
-        if matches!(record.state, State::Rolling | State::RollingBack) {
+        if matches!(record.state, State::Pending | State::Rolling | State::RollingBack) {
             seen.announced.get_or_insert_with(|| seen.seen.keys().cloned().collect());
         }
         let facts = Facts {
