@@ -10,7 +10,7 @@ use crate::world::{Sim, World, fleet};
 use everup_core::deployment::State;
 use everup_core::gate::Passing;
 use everup_core::ids::InstanceId;
-use everup_core::plan::stays_on_the_new_one;
+use everup_core::policy::Strategy;
 use everup_core::record::{Progress, Record};
 
 /// So long a machine that came back is watched: it announces itself, asks head, stages and starts.
@@ -106,20 +106,37 @@ fn who_needs_a_person(world: &World, apart: &Apart) -> Option<&'static str> {
     let names =
         |because: &str| because.split(|c: char| !c.is_alphanumeric()).any(|word| word == who.as_str());
     let mut since = deployments.iter().rev().take_while(|record| record.state != State::Succeeded);
-    // Of many the first are named.
+    // Of many the first are named: "i1, i2, i3 and 4 more".
     let is_one_of = |record: &Record| {
-        let there = record.instances.get(who).is_some_and(|entry| entry.progress == Progress::Done);
-        record.because.contains(" more") && !there
+        let words: Vec<&str> = record.because.split([' ', ';', ':', ',']).collect();
+        let and_more =
+            words.windows(3).any(|at| at[0] == "and" && at[1].parse::<u32>().is_ok() && at[2] == "more");
+        let is_left = match record.instances.get(who) {
+            Some(entry) => !matches!(entry.progress, Progress::Done | Progress::Back),
+            // Who was never met is one of those that did not answer.
+            None => record.because.contains("did not answer"),
+        };
+        and_more && is_left
     };
     let is_named =
         since.any(|record| record.state == State::Failed && (names(&record.because) || is_one_of(record)));
     (!is_bad && is_named).then_some("a deployment failed, and named who is not where it should be")
 }
 
-/// Whether it passed its deployment, or its trial, or the fleet was left to it, before it went bad.
+/// Whether it passed its deployment, or its trial, before it went bad; or the deployment failed, did not go back, and an
+/// instance had served the release for as long as was wanted as proof, or (all at once, where it is wanted of nobody else)
+/// served it; or most did.
 fn believed(record: &Record) -> bool {
+    let count =
+        |is: &dyn Fn(Progress) -> bool| record.instances.values().filter(|entry| is(entry.progress)).count();
+    let (there, all) = (count(&|p| p == Progress::Done), count(&|p| p != Progress::Gone));
+    let went_back = record.phases.iter().any(|phase| phase.state == State::RollingBack);
+    let enough = match record.policy.strategy {
+        Strategy::Rolling => record.proven,
+        Strategy::AllAtOnce => there > 0,
+    };
     matches!(record.state, State::Succeeded | State::SucceededUnproven)
-        || (record.state == State::Failed && stays_on_the_new_one(record))
+        || (record.state == State::Failed && ((enough && !went_back) || there * 2 > all))
 }
 
 /// The oldest first: ids are made of clocks that jump.

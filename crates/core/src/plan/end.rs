@@ -84,15 +84,14 @@ fn nobody_moved(record: &Record) -> bool {
 ///
 /// So it is after a migration, and where most serve it; in a roll that did not go back and got so far that newcomers take
 /// it; and all at once wherever anybody serves it, for the old apps are gone and the two never serve side by side.
-#[must_use]
-pub fn stays_on_the_new_one(record: &Record) -> bool {
+fn stays_on_the_new_one(record: &Record) -> bool {
     let count =
         |is: &dyn Fn(Progress) -> bool| record.instances.values().filter(|entry| is(entry.progress)).count();
     let (moved, here) = (count(&|p| p == Progress::Done), count(&|p| p != Progress::Gone));
     let went_back = record.phases.iter().any(|phase| phase.state == State::RollingBack);
     let settled = match record.policy.strategy {
         Strategy::Rolling => record.is_for_newcomers() && !went_back,
-        Strategy::AllAtOnce => moved > 0,
+        Strategy::AllAtOnce => moved > 0 && !went_back,
     };
     record.migrated() || settled || moved * 2 > here
 }

@@ -210,7 +210,9 @@ impl Planner<'_> {
             return;
         }
         let staging = matches!(grant.task, Task::Stage { .. });
-        let is_over = view.done >= grant.fence && !is_there(view, grant);
+        // An agent that has just begun may not know yet which of two apps serves.
+        let has_settled = matches!(view.phase, Phase::Serving | Phase::Ill);
+        let is_over = has_settled && view.done >= grant.fence && !is_there(view, grant);
         let meant = |problem: &Problem| {
             if staging { problem.check.starts_with("stage") } else { view.phase == Phase::Ill || is_over }
         };

@@ -16,7 +16,7 @@ mod safety;
 mod staging;
 mod way_back;
 
-pub use end::{head_after, head_before, stays_on_the_new_one};
+pub use end::{head_after, head_before};
 pub use report::WaitingOn;
 pub use safety::{min_in_service, starved};
 

@@ -37,9 +37,9 @@ impl Planner<'_> {
         self.say_who_moves();
         match (self.moving().is_empty(), short) {
             (false, _) => self.next.stuck_since = None,
-            (true, true) if self.nobody_comes() => self.maybe_short_for_good(),
-            (true, true) => self.next.stuck_since = None,
-            (true, false) => self.maybe_arrived(),
+            (true, Some(why)) if self.nobody_comes() => self.maybe_short_for_good(&why),
+            (true, Some(_)) => self.next.stuck_since = None,
+            (true, None) => self.maybe_arrived(),
         }
     }
 
@@ -67,7 +67,7 @@ impl Planner<'_> {
 
     /// None of those that are left can leave. A person may scale out meanwhile, or somebody heal: that is waited for as
     /// long as one update may take, not until the bound is over.
-    fn maybe_short_for_good(&mut self) {
+    fn maybe_short_for_good(&mut self, short: &str) {
         let since = *self.next.stuck_since.get_or_insert(self.facts.elapsed);
         if self.facts.elapsed.0.saturating_sub(since.0) <= self.patience().0 {
             return;
@@ -76,16 +76,13 @@ impl Planner<'_> {
             .into_iter()
             .flat_map(|progress| self.with(progress))
             .collect();
-        let (serving, min) = (self.facts.seen.in_service().len(), self.limits().min);
         let who = words::list(behind.iter(), 5);
         if behind.iter().all(|id| self.next.instances[id].retried) {
             let since = self.who_fell_since();
             let why = format!("all but {who} serve {}, and more cannot leave{since}", self.next.to);
             return self.enter(State::Failed, why);
         }
-        self.go_back(format!(
-            "{who} cannot leave: {serving} in service, of which {min} must stay, and nobody else comes; scale out by one, or lower min_in_service"
-        ));
+        self.go_back(format!("{who} cannot leave: {short}"));
     }
 
     /// Nothing new is granted; what was granted is carried out.
@@ -138,11 +135,14 @@ impl Planner<'_> {
         self.present().into_iter().filter(ready).collect()
     }
 
-    /// Whether it was told to make the release ready, and has not yet. Whoever comes later does so as it moves.
+    /// Whether it was told to make the release ready, and has not yet. Whoever comes later does so as it moves, and so does
+    /// one that has not heard of it for as long as that may take.
     fn makes_ready(&self, id: &InstanceId) -> bool {
         let entry = &self.next.instances[id];
-        let told = matches!(entry.granted.as_ref().map(|grant| &grant.task), Some(Task::Stage { .. }));
-        told && entry.progress == Progress::Untouched
+        let Some(grant) = &entry.granted else { return false };
+        let told = matches!(grant.task, Task::Stage { .. }) && entry.progress == Progress::Untouched;
+        let is_lost = !self.has_obeyed(id, grant) && self.told_for(id) > self.next.policy.stage;
+        told && !is_lost
     }
 
     /// How many may move at once. The first batch goes alone until it is proven; without an old release there is
@@ -253,10 +253,10 @@ impl Planner<'_> {
         }
     }
 
-    /// Who got there, was proven, and is not seen in service now: the update is done, and a person wants to know.
+    /// Who got there, and says that it does not serve now: the update is done, and a person wants to know.
     pub(super) fn who_fell_since(&self) -> String {
-        let fell: Vec<InstanceId> =
-            self.with(Progress::Done).into_iter().filter(|id| !self.in_service(id)).collect();
+        let fell = |id: &InstanceId| self.view(id).is_some() && !self.in_service(id);
+        let fell: Vec<InstanceId> = self.with(Progress::Done).into_iter().filter(fell).collect();
         if fell.is_empty() {
             return String::new();
         }
@@ -324,6 +324,7 @@ impl Planner<'_> {
         let silent: Vec<(InstanceId, String)> =
             behind.iter().filter_map(|id| Some((id.clone(), self.silent(id)?))).collect();
         if silent.len() < behind.len() {
+            self.next.stuck_since = None;
             return;
         }
         let since = *self.next.stuck_since.get_or_insert(self.facts.elapsed);

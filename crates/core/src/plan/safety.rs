@@ -9,6 +9,7 @@ use crate::order::{Limits, Task};
 use crate::policy::{Policy, Strategy};
 use crate::record::{Entry, Progress, Record};
 use crate::release::ReleaseRef;
+use crate::words;
 use std::collections::BTreeSet;
 
 /// How many instances stay in service in a rolling deployment of a fleet of `desired`.
@@ -88,18 +89,18 @@ impl Planner<'_> {
     }
 
     /// Grants the move to `release` to as many of `candidates` as may go now.
-    /// Says whether somebody has to wait for capacity.
+    /// Says why somebody has to wait, if that may last: for capacity, or for an app to end where two run.
     pub(super) fn move_on(
         &mut self,
         mut candidates: Vec<InstanceId>,
         release: &ReleaseRef,
         at_most: usize,
-    ) -> bool {
+    ) -> Option<String> {
         let back = self.next.state == State::RollingBack;
         let mut serving = self.surely_serving();
         let mut moving = self.moving();
         // Whoever moves already and shall go back takes no other's place, and one that does not answer keeps nobody else
-        // from going back: it counts as out of service, that is enough.
+        // from going back: it counts as out of service, that is enough. (But where two apps may run there, it counts.)
         if back {
             moving.retain(|id| self.silent(id).is_none());
         }
@@ -143,30 +144,47 @@ impl Planner<'_> {
         if !candidates.is_empty() && at_most > 0 {
             self.wait(WaitingOn::Batch(u32::try_from(at_most).unwrap_or(u32::MAX)));
         }
+        let mut why = None;
         if crowded {
-            let who = doubled.into_iter().collect();
-            self.wait(WaitingOn::Overlap(who, u32::try_from(most).unwrap_or(u32::MAX)));
+            let most = u32::try_from(most).unwrap_or(u32::MAX);
+            why = Some(format!("two apps run on {}, and max_overlap is {most}", words::list(&doubled, 5)));
+            self.wait(WaitingOn::Overlap(doubled.into_iter().collect(), most));
         }
         if short {
-            self.wait(WaitingOn::Capacity { serving: serving.len(), min: self.limits().min });
+            let (serving, min) = (serving.len(), self.limits().min);
+            why = Some(format!(
+                "{serving} in service, of which {min} must stay, and nobody else comes; scale out by one, or lower min_in_service"
+            ));
+            self.wait(WaitingOn::Capacity { serving, min });
             if !back {
                 self.say_who_is_missing();
             }
         }
-        short
+        why
     }
 
     /// Who runs both releases, or may: one comes up beside the other, or the other one has not ended, whatever else became
     /// of the move. One that does not answer may still run both, and so may one that is being ended.
     fn doubled(&self) -> BTreeSet<InstanceId> {
         let doubles = |(id, entry): &(&InstanceId, &Entry)| {
-            let beside = match entry.granted.as_ref().map(|grant| &grant.task) {
-                // What is told to run what it runs starts nothing.
-                Some(Task::Update { release, limits }) => limits.overlap && !self.runs(id, release),
+            let beside = match &entry.granted {
+                // What is told to run what it runs starts nothing; but until it has heard of that it carries out what it was
+                // told before.
+                Some(grant) => match &grant.task {
+                    Task::Update { release, limits } => {
+                        limits.overlap && !(self.runs(id, release) && self.has_obeyed(id, grant))
+                    }
+                    _ => false,
+                },
+                None => false,
+            };
+            let moves = match entry.progress {
+                Progress::Updating | Progress::GoingBack => true,
+                Progress::Failed => self.unfinished(id).is_some(),
                 _ => false,
             };
-            let moves = matches!(entry.progress, Progress::Updating | Progress::GoingBack);
-            let may = (beside && moves) || self.view(id).map_or(beside, |view| view.doubled);
+            let says = |view: &View| view.doubled || matches!(view.phase, Phase::Beside | Phase::Lingering);
+            let may = (beside && moves) || self.view(id).map_or(beside, says);
             may && entry.progress != Progress::Gone
         };
         self.next.instances.iter().filter(doubles).map(|(id, _)| id.clone()).collect()

@@ -82,7 +82,7 @@ impl Planner<'_> {
     }
 
     /// How long ago it was granted what it was granted; never greeted, as long as the state lasts.
-    fn told_for(&self, id: &InstanceId) -> Millis {
+    pub(super) fn told_for(&self, id: &InstanceId) -> Millis {
         let granted = self.next.instances[id].granted.as_ref();
         granted.map_or(self.facts.in_state, |grant| Millis(self.facts.elapsed.0.saturating_sub(grant.at.0)))
     }

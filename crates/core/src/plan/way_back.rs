@@ -81,16 +81,16 @@ impl Planner<'_> {
             }
             Strategy::AllAtOnce => {
                 self.start_all(&from);
-                false
+                None
             }
         };
         self.say_who_moves();
-        self.maybe_back(short);
+        self.maybe_back(short.as_deref());
     }
 
     /// Whether those that are left cannot leave, and nobody has come, for as long as one update may take.
-    fn short_for_long(&mut self, short: bool) -> bool {
-        if !short || !self.moving().is_empty() || !self.nobody_comes() {
+    fn short_for_long(&mut self, short: Option<&str>) -> bool {
+        if short.is_none() || !self.moving().is_empty() || !self.nobody_comes() {
             self.next.stuck_since = None;
             return false;
         }
@@ -139,7 +139,7 @@ impl Planner<'_> {
         self.next.instances[id].recalled.is_some_and(|at| since(at) > self.patience().0)
     }
 
-    fn maybe_back(&mut self, short: bool) {
+    fn maybe_back(&mut self, short: Option<&str>) {
         let affected: Vec<InstanceId> =
             self.present().into_iter().filter(|id| self.is_affected(id)).collect();
         let open: Vec<&InstanceId> = affected
@@ -228,19 +228,17 @@ impl Planner<'_> {
         unheard.filter_map(|id| self.silent(&id).map(|why| (id, why))).collect()
     }
 
-    fn why_not_back(&self, not_back: &[InstanceId], short: bool) -> String {
+    fn why_not_back(&self, not_back: &[InstanceId], short: Option<&str>) -> String {
         let known =
             |id: &InstanceId| self.next.instances.get(id).is_some_and(|entry| entry.problem.is_some());
         if not_back.iter().any(known) {
             return self.why(not_back);
         }
         let silent = not_back.iter().find_map(|id| self.silent(id));
-        let serving = self.facts.seen.in_service().len();
-        let too_few = || format!("{serving} in service, of which {} must stay", self.limits().min);
-        silent.or_else(|| short.then(too_few)).unwrap_or_else(|| self.why(not_back))
+        silent.or_else(|| short.map(str::to_owned)).unwrap_or_else(|| self.why(not_back))
     }
 
-    fn end_back(&mut self, not_back: &[InstanceId], short: bool) {
+    fn end_back(&mut self, not_back: &[InstanceId], short: Option<&str>) {
         let because = self.next.because.clone();
         if !not_back.is_empty() {
             let who = words::list(not_back.iter(), 5);

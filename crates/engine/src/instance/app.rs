@@ -13,6 +13,7 @@ use futures_util::{FutureExt, pin_mut, select_biased};
 pub(super) async fn stage<S: Seams>(body: &Body<'_, S>, order: Order) {
     let Task::Stage { release, fallback } = &order.task else { return };
     let fallback = fallback.clone();
+    body.stages.set(true);
     let outcome = async {
         make_room(body, release, fallback.as_ref()).await;
         let mut fetched = body.seams.stage().ensure(release).await?;
@@ -43,6 +44,7 @@ pub(super) async fn stage<S: Seams>(body: &Body<'_, S>, order: Order) {
             body.see(|view| view.problem = Some(Problem { check, ..problem }));
         }
     }
+    body.stages.set(false);
 }
 
 /// Before anything is fetched, what nobody here needs any more goes: all but the release that comes, the one to go back to,

@@ -8,6 +8,7 @@ use everup_core::instance::{Goal, Phase, Problem, Running};
 use everup_core::order::Limits;
 use everup_core::release::ReleaseRef;
 use everup_core::seams::{Gate, Runtime, Seams};
+use everup_core::time::Millis;
 use futures_util::{FutureExt, pin_mut, select_biased};
 
 /// Ends what an earlier update has replaced and was still ending: a third app would not be started beside two, and the
@@ -44,13 +45,19 @@ pub(super) async fn come_up<S: Seams>(
     pin_mut!(healthy, gone);
     select_biased! {
         _ = gone => {
-            fell(body, old).await;
-            body.see(|view| {
-                view.phase = Phase::Starting;
-                view.doubled = false;
-                view.release = Some(new.release.clone());
-                view.running = true;
-            });
+            if body.sends_to(new) {
+                // That one was coming up, or was left over: what it has left behind must not hold its port.
+                body.seams.runtime().stop(old, Millis::ZERO).await;
+                body.see(|view| view.doubled = false);
+            } else {
+                fell(body, old).await;
+                body.see(|view| {
+                    view.phase = Phase::Starting;
+                    view.doubled = false;
+                    view.release = Some(new.release.clone());
+                    view.running = true;
+                });
+            }
             healthy.await
         }
         verdict = healthy => verdict,

@@ -43,15 +43,18 @@ pub(super) struct Body<'a, S: Seams> {
     pub(super) confirmed: Cell<bool>,
     /// Whether head was read since the agent began: before that it obeys nobody.
     pub(super) informed: Cell<bool>,
+    /// Whether a release is being made ready, beside all else.
+    pub(super) stages: Cell<bool>,
     /// When the present hold lapses, by our own clock.
     pub(super) held_until: Cell<Mono>,
     /// Whether the fleet's engine may still be asked not to end this instance, because of a migration.
     pub(super) protected: Cell<bool>,
-    /// Which start the gate sends to, as it said when the agent began, or was told since.
+    /// Which start the gate sends to, as it said when it was asked, or took when it was told.
     sends_to: RefCell<Option<StartId>>,
     /// Whether it was told since the agent began.
     has_sent: Cell<bool>,
-    /// Whether it is known what the gate does: not while it has not answered since the agent began.
+    /// Whether it is known what the gate does: not while it has not answered since the agent began, or since it was told to
+    /// send to another app.
     gate_known: Cell<bool>,
     /// Whether the gate was told to open, and what came of it is not known: an order may end the pursuit between the two.
     opening: Cell<bool>,
@@ -84,6 +87,7 @@ impl<'a, S: Seams> Body<'a, S> {
             coordinator: RefCell::new(coordinator),
             confirmed: Cell::new(false),
             informed: Cell::new(false),
+            stages: Cell::new(false),
             held_until: Cell::new(Mono::default()),
             protected: Cell::new(protected),
             sends_to: RefCell::default(),
@@ -118,7 +122,7 @@ impl<'a, S: Seams> Body<'a, S> {
         apps
     }
 
-    /// Asks the gate what it does, once in the agent's life: from then on it is known from what it was told.
+    /// Asks the gate what it does, where that is not known from what it was told.
     pub(super) async fn look_at_gate(&self) -> Result<(), GateError> {
         if !self.gate_known.get() {
             let Counts { passing, upstream, .. } = self.seams.gate().counts().await?;
@@ -197,11 +201,17 @@ impl<'a, S: Seams> Body<'a, S> {
         });
     }
 
-    /// The gate is told to send to `app`.
-    pub(super) fn open_to(&self, app: &Running) {
+    /// The gate is about to be told to send to another app: until it has answered, nobody knows to which it sends.
+    pub(super) fn will_send(&self) {
+        *self.sends_to.borrow_mut() = None;
+        self.gate_known.set(false);
+        self.opening.set(true);
+    }
+
+    /// The gate sends to `app` from now on.
+    pub(super) fn has_sent_to(&self, app: &Running) {
         *self.sends_to.borrow_mut() = Some(app.upstream.start.clone());
         self.has_sent.set(true);
-        self.opening.set(true);
     }
 
     /// Whether it is known to send to `app`.

@@ -116,7 +116,10 @@ async fn again<S: Seams>(body: &Body<'_, S>, memory: &Memory, order: Order) -> (
     let first = !body.confirmed.replace(true);
     match &order.task {
         Task::Hold { .. } if body.view().phase == Phase::Held => renew(body, &order).await,
-        Task::Stage { .. } if memory.done < order.fence && first => {
+        // Its staging went with an earlier run of the agent.
+        Task::Stage { .. }
+            if memory.done < order.fence && !body.stages.get() && body.view().problem.is_none() =>
+        {
             return (Obeyed::Already, After::Stage(Box::new(order)));
         }
         // An order that was waiting for head since the agent restarted.

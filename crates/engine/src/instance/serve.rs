@@ -135,7 +135,7 @@ async fn attempt<S: Seams>(
             beside::give_up(body, release, old, limits, problem).await
         }
         (Err(problem), _) => Ended::Ill(problem),
-        (Ok(app), old) => in_service(body, app, old, task, limits, fence).await,
+        (Ok(app), old) => in_service(body, app, old.map(|old| (old, is_there)), task, limits, fence).await,
     }
 }
 
@@ -230,15 +230,17 @@ async fn bring_up<S: Seams>(
     beside::come_up(body, &app, old, limits).await
 }
 
-/// Lets `app` into service, proves it, ends what it replaced, and looks after it.
+/// Lets `app` into service, proves it, ends what it replaced, and looks after it. What runs `beside` it served until now, or
+/// was found together with it.
 async fn in_service<S: Seams>(
     body: &Body<'_, S>,
     app: Running,
-    old: Option<&Running>,
+    beside: Option<(&Running, bool)>,
     task: Option<&Task>,
     limits: &Limits,
     fence: Fence,
 ) -> Ended {
+    let old = beside.map(|(old, _)| old);
     let on_probation = body.view().deaths > 0 && task.is_some() && !body.view().steady;
     open(body, &app).await;
     join(body).await;
@@ -265,7 +267,8 @@ async fn in_service<S: Seams>(
         let linger = Proof { at: body.now() + limits.linger, ..proof };
         if let Tended::Died(problem) = tend(body, &app, linger, true).await {
             // Of two that were found running this one may never have come up.
-            if !answers(body, std::slice::from_ref(old)).await {
+            let was_found = beside.is_some_and(|(_, found)| found);
+            if was_found && !answers(body, std::slice::from_ref(old)).await {
                 return died(body, &app, proof, problem).await;
             }
             return beside::back_on(body, old, problem).await;
@@ -401,11 +404,12 @@ pub(super) async fn shut<S: Seams>(body: &Body<'_, S>, within: Millis, quiet: Mi
 }
 
 pub(super) async fn open<S: Seams>(body: &Body<'_, S>, app: &Running) {
-    body.open_to(app);
+    body.will_send();
     while let Err(error) = body.seams.gate().switch(&app.upstream).await {
         body.see(|view| view.waiting = Some(format!("its gate to answer: {error}")));
         body.pause(ASK_AGAIN).await;
     }
+    body.has_sent_to(app);
     while let Err(error) = body.seams.gate().release().await {
         body.see(|view| view.waiting = Some(format!("its gate to answer: {error}")));
         body.pause(ASK_AGAIN).await;
