@@ -50,6 +50,7 @@ mod tests {
     use crate::minder::{Ended, How, STATE_FORM};
     use crate::proc::Identity;
     use everup_core::ids::StartId;
+    use std::io::Read;
     use std::process::{Command, Stdio};
 
     fn state(minder: Identity) -> State {
@@ -59,8 +60,13 @@ mod tests {
 
     #[test]
     fn only_a_process_that_names_the_start_and_agrees_in_all_is_a_minder() {
+        // Until the shell has said something its arguments may not be there: `spawn` is back a moment before that.
         let sh = |arguments: &[&str]| {
-            Command::new("sh").args(["-c", "read x"]).args(arguments).stdin(Stdio::piped()).spawn().unwrap()
+            let mut shell = Command::new("sh");
+            shell.args(["-c", "echo; read x"]).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+            let mut child = shell.spawn().unwrap();
+            child.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
+            child
         };
         let (mut minder, mut stranger) = (sh(&["app-a", "s-adopt-1"]), sh(&[]));
         let [ours, other] = [&minder, &stranger].map(|child| Identity::of(child.id()).unwrap());

@@ -117,9 +117,7 @@ async fn again<S: Seams>(body: &Body<'_, S>, memory: &Memory, order: Order) -> (
     match &order.task {
         Task::Hold { .. } if body.view().phase == Phase::Held => renew(body, &order).await,
         // Its staging went with an earlier run of the agent.
-        Task::Stage { .. }
-            if memory.done < order.fence && !body.stages.get() && body.view().problem.is_none() =>
-        {
+        Task::Stage { .. } if memory.done < order.fence && !has_begun_to_stage(body) => {
             return (Obeyed::Already, After::Stage(Box::new(order)));
         }
         // An order that was waiting for head since the agent restarted.
@@ -129,6 +127,12 @@ async fn again<S: Seams>(body: &Body<'_, S>, memory: &Memory, order: Order) -> (
         _ => {}
     }
     (Obeyed::Already, After::GoOn)
+}
+
+/// Whether a release is being made ready, or could not be.
+fn has_begun_to_stage<S: Seams>(body: &Body<'_, S>) -> bool {
+    let failed = |problem: &Problem| problem.check.starts_with("stage");
+    body.stages.get() || body.view().problem.as_ref().is_some_and(failed)
 }
 
 async fn renew<S: Seams>(body: &Body<'_, S>, order: &Order) {
