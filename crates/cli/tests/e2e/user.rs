@@ -60,7 +60,8 @@ fn an_app_its_migration_and_its_check_are_the_user_that_everup_toml_names() {
     if !is_root() {
         return;
     }
-    let check = "command = \"id -u > $SHOP/told/check; ! kill -0 1 2>/dev/null\"";
+    // Put there whole: it is asked again and again, and read meanwhile.
+    let check = "command = \"id -u > $SHOP/told/check.$$; mv $SHOP/told/check.$$ $SHOP/told/check; ! kill -0 1 2>/dev/null\"";
     let fleet = fleet(&Setup { instances: 2, health: check, ..Setup::default() });
     let users = fleet.users();
     let data = |id: &str| fleet.state().join("instances").join(id).join("data");
