@@ -25,6 +25,7 @@ pub use control::{control_of, is_stopping, order_stop};
 pub(crate) use spawn::become_user;
 pub use state::{Ended, How, Place, STATE_FORM, State};
 
+use crate::adopt::{Standing, standing};
 use crate::disk::{Reserve, create_once};
 use crate::proc::Identity;
 use control::Control;
@@ -36,6 +37,8 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
 use watch::{Progress, Watch};
 
 /// The longest charge: it holds an environment, which the kernel limits to about this.
@@ -43,6 +46,11 @@ const LONGEST_CHARGE: u64 = 4 << 20;
 
 /// Room for the last state: 20 lines of 400 characters, and the names of what was killed.
 const ROOM: u64 = 64 << 10;
+
+/// Between the lock and the first state of a minder there are a few calls; on a disk that hangs they take longer.
+const LONGEST_BEGINNING: Duration = Duration::from_secs(5);
+/// Nobody tells of a state that is not there yet.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Runs as a minder; `args` are those after `minder`. It ends when all that it started has ended.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
@@ -117,24 +125,34 @@ fn detach() -> io::Result<nix::sys::signalfd::SignalFd> {
     watch::signals()
 }
 
-/// One minder a place; held until the process ends.
+/// One minder a place; held until the process ends. One that is being started here is waited for until it has said so: only
+/// then can whoever asked find it.
 fn lock(state: &Path) -> Result<File, Answer> {
     let path = state.with_extension("lock");
-    let taken = File::options().create(true).write(true).truncate(false).open(&path).and_then(|file| {
-        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-        Ok(file)
-    });
-    taken.map_err(|error| match error.kind() {
-        io::ErrorKind::WouldBlock => Answer::Refused {
-            reason: match State::read(state) {
+    let deadline = Instant::now() + LONGEST_BEGINNING;
+    loop {
+        let taken = File::options().create(true).write(true).truncate(false).open(&path).and_then(|file| {
+            flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+            Ok(file)
+        });
+        let reason = match taken {
+            Ok(file) => return Ok(file),
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                format!("{} cannot be locked: {error}", path.display())
+            }
+            Err(_) => match State::read(state).filter(|other| standing(other) == Standing::Minded) {
                 Some(other) => {
                     format!("another minder is here: {}, for start {}", other.minder.pid, other.start)
                 }
+                None if Instant::now() < deadline => {
+                    thread::sleep(LOOK_AGAIN);
+                    continue;
+                }
                 None => "another minder is being started here".to_owned(),
             },
-        },
-        _ => Answer::Refused { reason: format!("{} cannot be locked: {error}", path.display()) },
-    })
+        };
+        return Err(Answer::Refused { reason });
+    }
 }
 
 /// From here on a migration may have run.
