@@ -124,8 +124,8 @@ fn who_needs_a_person(world: &World, apart: &Apart) -> Option<&'static str> {
 }
 
 /// Whether it passed its deployment, or its trial, before it went bad; or the deployment failed, did not go back, and an
-/// instance had served the release for as long as was wanted as proof, or (all at once, where it is wanted of nobody else)
-/// served it; or most did.
+/// instance had served the release for as long as was wanted as proof (all at once: at all); or most did. Asked of the record
+/// alone, and not of the planner, which decides by it what the fleet is left to.
 fn believed(record: &Record) -> bool {
     let count =
         |is: &dyn Fn(Progress) -> bool| record.instances.values().filter(|entry| is(entry.progress)).count();

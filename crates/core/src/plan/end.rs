@@ -82,16 +82,16 @@ fn nobody_moved(record: &Record) -> bool {
 /// Whether a deployment that failed leaves the environment to its new release: whoever boots, or did not come up, joins those
 /// that are there, and the next deployment's way back leads to it.
 ///
-/// So it is after a migration, and where most serve it; in a roll that did not go back and got so far that newcomers take
-/// it; and all at once wherever anybody serves it, for the old apps are gone and the two never serve side by side.
+/// So it is after a migration, and where most serve it. Where it did not go back it is so in a roll that got so far that
+/// newcomers take it, and all at once wherever anybody serves it: the old apps are gone, and the two never serve side by side.
 fn stays_on_the_new_one(record: &Record) -> bool {
     let count =
         |is: &dyn Fn(Progress) -> bool| record.instances.values().filter(|entry| is(entry.progress)).count();
     let (moved, here) = (count(&|p| p == Progress::Done), count(&|p| p != Progress::Gone));
     let went_back = record.phases.iter().any(|phase| phase.state == State::RollingBack);
     let settled = match record.policy.strategy {
-        Strategy::Rolling => record.is_for_newcomers() && !went_back,
-        Strategy::AllAtOnce => moved > 0 && !went_back,
+        Strategy::Rolling => record.is_for_newcomers(),
+        Strategy::AllAtOnce => moved > 0,
     };
-    record.migrated() || settled || moved * 2 > here
+    record.migrated() || (settled && !went_back) || moved * 2 > here
 }

@@ -110,7 +110,9 @@ pub(super) fn newcomers_take_what_head_says(world: &World, event: &Event) -> Res
     let host = world.host_no(host);
     let first = host.graves.is_empty() && host.apps.len() == 1;
     let ordered = host.journal.as_ref().is_some_and(|memory| memory.order.is_some());
-    if !first || ordered || state(world).is_some_and(State::newcomers_wait) {
+    // While it is pending who had read head before goes on.
+    let waits = |state: State| state.newcomers_wait() && state != State::Pending;
+    if !first || ordered || state(world).is_some_and(waits) {
         return Ok(());
     }
     let since = event.at.saturating_sub(BOOT);
