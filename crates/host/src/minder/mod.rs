@@ -31,6 +31,7 @@ use crate::proc::Identity;
 use control::Control;
 use output::Output;
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use rustix::process::{getpid, set_child_subreaper, setsid};
 use std::ffi::OsString;
 use std::fs::File;
@@ -129,30 +130,28 @@ fn detach() -> io::Result<nix::sys::signalfd::SignalFd> {
 /// then can whoever asked find it.
 fn lock(state: &Path) -> Result<File, Answer> {
     let path = state.with_extension("lock");
+    let refused = |reason: String| Answer::Refused { reason };
+    let cannot = |error: io::Error| refused(format!("{} cannot be locked: {error}", path.display()));
+    let file = File::options().create(true).write(true).truncate(false).open(&path).map_err(cannot)?;
     let deadline = Instant::now() + LONGEST_BEGINNING;
-    loop {
-        let taken = File::options().create(true).write(true).truncate(false).open(&path).and_then(|file| {
-            flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-            Ok(file)
-        });
-        let reason = match taken {
-            Ok(file) => return Ok(file),
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-                format!("{} cannot be locked: {error}", path.display())
-            }
-            Err(_) => match State::read(state).filter(|other| standing(other) == Standing::Minded) {
-                Some(other) => {
-                    format!("another minder is here: {}, for start {}", other.minder.pid, other.start)
-                }
-                None if Instant::now() < deadline => {
-                    thread::sleep(LOOK_AGAIN);
-                    continue;
-                }
-                None => "another minder is being started here".to_owned(),
-            },
-        };
-        return Err(Answer::Refused { reason });
+    while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        if error != Errno::WOULDBLOCK {
+            return Err(cannot(error.into()));
+        }
+        if let Some(other) = State::read(state).filter(|other| standing(other) == Standing::Minded) {
+            let who = format!("{}, for start {}", other.minder.pid, other.start);
+            return Err(refused(format!("another minder is here: {who}")));
+        }
+        if Instant::now() >= deadline {
+            return Err(refused(format!(
+                "another minder has been starting here for {} s and says nothing: see who holds {}",
+                LONGEST_BEGINNING.as_secs(),
+                path.display()
+            )));
+        }
+        thread::sleep(LOOK_AGAIN);
     }
+    Ok(file)
 }
 
 /// From here on a migration may have run.

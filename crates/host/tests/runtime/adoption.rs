@@ -6,7 +6,10 @@ use everup_core::seams::Runtime;
 use everup_core::time::Millis;
 use everup_host::minder::State;
 use everup_host::proc::Identity;
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::Signal;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 #[tokio::test]
@@ -91,4 +94,37 @@ async fn a_place_has_one_minder() {
     assert_eq!(exit.how, "was not there", "the order is not for the one that runs now");
     healthy(&runtime, &second).await;
     runtime.stop(&second, Millis::from_secs(20)).await;
+}
+
+/// Between its lock and its first state a minder says nothing: an order that comes in the middle of a start is no failure.
+#[tokio::test]
+async fn a_place_that_is_being_taken_is_waited_for() {
+    let world = World::server();
+    let runtime = world.runtime();
+    std::fs::create_dir_all(world.setup.state_of(Slot::A).parent().unwrap()).unwrap();
+    let path = world.setup.state_of(Slot::A).with_extension("lock");
+    let held = File::create(&path).unwrap();
+    flock(&held, FlockOperation::LockExclusive).unwrap();
+    let start = world.start(&runtime);
+    let release = async {
+        until(|| is_open_elsewhere(&path).then_some(())).await;
+        drop(held);
+    };
+    let (running, ()) = tokio::join!(start, release);
+    healthy(&runtime, &running).await;
+    assert_eq!(runtime.adopt().await, Found { apps: vec![running.clone()] });
+    runtime.stop(&running, Millis::from_secs(20)).await;
+}
+
+/// Whether another process has the file open.
+fn is_open_elsewhere(path: &Path) -> bool {
+    let has = |process: &PathBuf| {
+        let files = std::fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+        files.into_iter().any(|file| std::fs::read_link(file.path()).is_ok_and(|to| to == path))
+    };
+    let others = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    let me = PathBuf::from(format!("/proc/{}", std::process::id()));
+    others
+        .filter(|process| *process != me && !process.ends_with("self") && !process.ends_with("thread-self"))
+        .any(|process| has(&process))
 }
