@@ -25,11 +25,13 @@ pub enum WaitingOn {
         serving: usize,
         /// How many must.
         min: u32,
+        /// When nobody comes who could change that: what is left before it ends.
+        left: Option<Millis>,
     },
     /// A batch that is full.
     Batch(u32),
-    /// Fewer instances on which both releases run: these, and so many may.
-    Overlap(Vec<InstanceId>, u32),
+    /// Fewer instances on which both releases run: these, and so many may; with what is left as above.
+    Overlap(Vec<InstanceId>, u32, Option<Millis>),
     /// The last instance of a zone, while another zone can go first.
     Zone(Zone),
     /// The whole fleet, which is ill on the old release too: nothing of this release's doing.
@@ -51,9 +53,9 @@ impl WaitingOn {
     pub fn until(&self, left: Millis) -> String {
         match self {
             Self::Answer(..)
-            | Self::Capacity { .. }
+            | Self::Capacity { left: None, .. }
             | Self::Batch(_)
-            | Self::Overlap(..)
+            | Self::Overlap(_, _, None)
             | Self::Zone(_)
             | Self::Everybody(_)
             | Self::Update(_, _, None)
@@ -135,18 +137,20 @@ impl fmt::Display for WaitingOn {
                 write!(f, "{id}: {what}{left}")
             }
             Self::Proof(id, span) => write!(f, "{id} to serve for {span} as proof"),
-            Self::Capacity { serving, min } => {
+            Self::Capacity { serving, min, left } => {
                 write!(
                     f,
-                    "more capacity: {} in service, of which {min} must stay",
-                    words::count(*serving, "instance")
+                    "more capacity: {} in service, of which {min} must stay{}",
+                    words::count(*serving, "instance"),
+                    within(left)
                 )
             }
-            Self::Overlap(who, most) => write!(
+            Self::Overlap(who, most, left) => write!(
                 f,
-                "one of two apps to end on {}: both releases may run on {} at once",
+                "one of two apps to end on {}: both releases may run on {} at once{}",
                 words::list(who, 5),
-                words::count(*most as usize, "instance")
+                words::count(*most as usize, "instance"),
+                within(left)
             ),
             Self::Batch(size) => write!(f, "the batch of {size} to be in service"),
             Self::Zone(zone) => write!(f, "another zone to go before the last instance of zone {zone}"),

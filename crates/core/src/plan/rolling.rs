@@ -300,7 +300,7 @@ impl Planner<'_> {
         } else if self.facts.seen.desired == 0 {
             self.enter(State::SucceededUnproven, "the fleet is empty; the first newcomer proves the release");
         } else if self.present().is_empty() {
-            self.wait(WaitingOn::Capacity { serving: 0, min: self.min() });
+            self.wait(WaitingOn::Capacity { serving: 0, min: self.min(), left: None });
         } else {
             self.maybe_nobody_healed();
         }

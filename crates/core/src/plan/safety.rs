@@ -9,6 +9,7 @@ use crate::order::{Limits, Task};
 use crate::policy::{Policy, Strategy};
 use crate::record::{Entry, Progress, Record};
 use crate::release::ReleaseRef;
+use crate::time::Millis;
 use crate::words;
 use std::collections::BTreeSet;
 
@@ -145,17 +146,21 @@ impl Planner<'_> {
             self.wait(WaitingOn::Batch(u32::try_from(at_most).unwrap_or(u32::MAX)));
         }
         let mut why = None;
+        // Where nobody moves it lasts no longer than an update may take.
+        let since = self.next.stuck_since.filter(|_| self.moving().is_empty());
+        let left =
+            since.map(|since| Millis((since + self.patience()).0.saturating_sub(self.facts.elapsed.0)));
         if crowded {
             let most = u32::try_from(most).unwrap_or(u32::MAX);
             why = Some(format!("two apps run on {}, and max_overlap is {most}", words::list(&doubled, 5)));
-            self.wait(WaitingOn::Overlap(doubled.into_iter().collect(), most));
+            self.wait(WaitingOn::Overlap(doubled.into_iter().collect(), most, left));
         }
         if short {
             let (serving, min) = (serving.len(), self.limits().min);
             why = Some(format!(
                 "{serving} in service, of which {min} must stay, and nobody else comes; scale out by one, or lower min_in_service"
             ));
-            self.wait(WaitingOn::Capacity { serving, min });
+            self.wait(WaitingOn::Capacity { serving, min, left });
             if !back {
                 self.say_who_is_missing();
             }
