@@ -2,7 +2,7 @@
 
 use super::app::{ended, wait_healthy};
 use super::body::Body;
-use super::serve::{Ended, fall_ill, fell, join, open};
+use super::serve::{ASK_AGAIN, Ended, fall_ill, fell, join, open};
 use everup_core::gate::Passing;
 use everup_core::instance::{Goal, Phase, Problem, Running};
 use everup_core::order::Limits;
@@ -147,8 +147,15 @@ pub(super) async fn end_the_lingering<S: Seams>(body: &Body<'_, S>, old: Option<
 
 /// Ends what the gate no longer sends to, once nothing is inside it.
 pub(super) async fn retire<S: Seams>(body: &Body<'_, S>, old: &[Running], limits: &Limits) {
-    // At the deadline what is left inside is cut with the app; the gate counts it.
-    let _ = body.seams.gate().idle(limits.drain).await;
+    // At the deadline what is left inside is cut with the app; the gate counts it. One that does not answer may have been
+    // told in vain to send elsewhere.
+    while let Err(error) = body.seams.gate().idle(limits.drain).await {
+        body.see(|view| {
+            view.waiting = Some(format!("its gate to answer, before the old app is ended: {error}"))
+        });
+        body.pause(ASK_AGAIN).await;
+    }
+    body.see(|view| view.waiting = None);
     for app in old {
         body.seams.runtime().stop(app, limits.stop).await;
     }

@@ -18,7 +18,7 @@ use everup_core::time::{Millis, Mono};
 use futures_util::{FutureExt, pin_mut, select_biased};
 
 /// How often the gate or the fleet is asked again when it does not answer (its process is being replaced).
-const ASK_AGAIN: Millis = Millis(200);
+pub(super) const ASK_AGAIN: Millis = Millis(200);
 /// The longest wait between two restarts of an app that dies at once.
 const LONGEST_BACK_OFF: Millis = Millis(60_000);
 
