@@ -148,6 +148,17 @@ impl<'a, S: Seams> Body<'a, S> {
         pursued.map(|order| order.fence).unwrap_or_default()
     }
 
+    /// Why the last order was given up, where `release` serves instead of what it asked for: said until the next order,
+    /// also by an agent that has begun anew.
+    pub(super) fn why_given_up(&self, release: &ReleaseRef) -> Option<Problem> {
+        let memory = self.memory.borrow();
+        let order = memory.order.as_ref().filter(|order| order.fence <= memory.done)?;
+        let (Task::Update { release: asked, .. } | Task::Start { release: asked, .. }) = &order.task else {
+            return None;
+        };
+        memory.problem.clone().filter(|_| asked != release)
+    }
+
     pub(super) fn now(&self) -> Mono {
         self.seams.clock().mono()
     }

@@ -242,6 +242,7 @@ async fn in_service<S: Seams>(
 ) -> Ended {
     let old = beside.map(|(old, _)| old);
     let on_probation = body.view().deaths > 0 && task.is_some() && !body.view().steady;
+    let given_up = body.why_given_up(&app.release);
     open(body, &app).await;
     join(body).await;
     body.see(|view| {
@@ -256,7 +257,7 @@ async fn in_service<S: Seams>(
         view.healthy = true;
         view.hold = None;
         if !on_probation {
-            view.problem = None;
+            view.problem = given_up;
         }
     });
     // An update that could not be taken back any more goes on under that newer fence.

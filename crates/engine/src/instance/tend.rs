@@ -75,10 +75,11 @@ fn proven<S: Seams>(body: &Body<'_, S>, app: &Running, proof: Proof, failures: u
     let view = body.view();
     let steady = body.now() >= proof.at && failures == 0 && view.healthy;
     if steady && !view.steady {
+        let given_up = body.why_given_up(&app.release);
         body.see(|view| {
             view.steady = true;
             view.deaths = 0;
-            view.problem = None;
+            view.problem = given_up;
             if view.phase == Phase::Ill {
                 view.phase = Phase::Serving;
             }
