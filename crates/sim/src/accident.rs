@@ -31,6 +31,8 @@ pub enum Accident {
     OrderAstray,
     /// A write lands long after its writer gave up.
     LateWrite,
+    /// Coordinators sleep before they write `version.properties`, and others deploy meanwhile.
+    StaleMirror,
     /// A migration is killed, or its runner is lost, or its runner's agent sleeps.
     MigrationNotKnown,
     /// Two instances in two zones, one of which is ill.
@@ -69,7 +71,7 @@ pub enum Accident {
 
 impl Accident {
     /// All of them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::LateCopy,
         Self::Unsealed,
         Self::SealedAndNobodyLeads,
@@ -80,6 +82,7 @@ impl Accident {
         Self::SleepingCoordinator,
         Self::OrderAstray,
         Self::LateWrite,
+        Self::StaleMirror,
         Self::MigrationNotKnown,
         Self::TwoOneIll,
         Self::Scaling,
@@ -120,6 +123,7 @@ impl Accident {
                 &[(MessageRepeated, 400), (MessageAstray, 800), (ScaleOut, 15), (ScaleIn, 15)]
             }
             Self::LateWrite => &[(StoreStalls, 80), (StoreLies, 80)],
+            Self::StaleMirror => &[(StoreStalls, 30), (StoreLies, 30)],
             Self::MigrationNotKnown => {
                 &[(BadMigration, 1), (HostLost, 15), (AgentPause, 15), (AgentCrash, 8)]
             }
@@ -155,6 +159,7 @@ impl Accident {
             Self::SleepingCoordinator => &[Moment::WokeDeposed],
             Self::OrderAstray => &[Moment::OrderAstray],
             Self::LateWrite => &[Moment::WriteCameLate],
+            Self::StaleMirror => &[Moment::MirrorLost],
             Self::MigrationNotKnown => &[],
             Self::TwoOneIll => &[Moment::OneOfTwoIll],
             Self::Scaling => &[Moment::EndedInARoll, Moment::LaunchedInARoll],
@@ -217,6 +222,11 @@ impl Accident {
         match self {
             Self::TwoOneIll => (setting.instances, setting.zones, setting.migrations) = (2, 2, 0),
             Self::TwoDeployments => setting.meddling = true,
+            Self::StaleMirror => {
+                (setting.deployments, setting.migrations, setting.trouble) = (40, 0, 400_000);
+                (setting.naps, setting.instances, setting.longest_start) = (800, 3, 200);
+            }
+            Self::TakenBack => (setting.deployments, setting.trouble) = (6, 150_000),
             Self::ZoneOfTheCoordinator => setting.zones = setting.zones.max(2),
             Self::DatabaseAway => setting.migrations = 0,
             Self::StoreAwayInARoll => (setting.aimed_at, setting.migrations) = (Some(State::Rolling), 0),

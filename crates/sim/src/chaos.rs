@@ -189,7 +189,8 @@ pub(crate) fn polled(sim: &Sim, group: crate::executor::Group) {
     }
 }
 
-async fn pause(sim: &Sim, id: &InstanceId, rng: &mut Rng) {
+/// An agent does not run for a while.
+pub(crate) async fn pause(sim: &Sim, id: &InstanceId, rng: &mut Rng) {
     let lasts = if rng.chance(300) { rng.between(20_000, 90_000) } else { rng.between(500, 20_000) };
     let group = {
         let mut world = sim.world();

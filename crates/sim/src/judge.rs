@@ -24,6 +24,8 @@ const TAKEOVER: u64 = 30_000;
 /// and what is still starting is looked at all the time. The others need less: an app that died again and again is started
 /// after a minute at the latest, who waits for head looks every 45 s, who was sealed every 5 s.
 const TOGETHER: u64 = 95_000;
+/// An agent that has nothing to do looks at head every 90 s at the latest, and repairs what mirrors it with its second look.
+const MIRROR: u64 = 200_000;
 
 /// Waits for the end of trouble, and says whether all came out well.
 pub(crate) async fn judge(sim: Sim) {
@@ -72,7 +74,27 @@ async fn a_week_later(sim: &Sim) -> Result<(), String> {
     if fleet::boot_again(sim).is_some() {
         sim.sleep(REVENANT).await;
     }
-    users_go_home(sim).await
+    users_go_home(sim).await?;
+    the_mirror_follows(sim).await
+}
+
+/// Whatever became of who led last, `version.properties` says in the end what newcomers take.
+async fn the_mirror_follows(sim: &Sim) -> Result<(), String> {
+    let deadline = sim.now() + MIRROR;
+    loop {
+        let (takes, says) = {
+            let world = sim.world();
+            let takes = world.objects.head.as_ref().and_then(|head| head.newcomers.as_ref().map(number));
+            (takes, world.objects.mirror.map(|mirror| mirror.takes))
+        };
+        if takes == says {
+            return Ok(());
+        }
+        if sim.now() > deadline {
+            return Err(format!("newcomers take {takes:?}, and version.properties says {says:?}"));
+        }
+        sim.sleep(LOOK).await;
+    }
 }
 
 /// A release that is good, on the schema that the database has.

@@ -38,6 +38,8 @@ pub(crate) enum Moment {
     OrderAstray,
     /// A write came to the store after its writer had given up: its condition had to decide.
     WriteCameLate,
+    /// Whoever wanted to write `version.properties` found that another one had written it meanwhile.
+    MirrorLost,
     /// Of two instances one was ill in the middle of a roll.
     OneOfTwoIll,
     /// The group ended an instance in the middle of a roll.

@@ -39,6 +39,8 @@ pub(crate) struct Setting {
     pub(crate) cramped: u32,
     /// Faults that come by themselves wait for a deployment in this state.
     pub(crate) aimed_at: Option<State>,
+    /// Agents fall asleep as they are about to read `version.properties`: so many times in a thousand.
+    pub(crate) naps: u32,
     /// Whether the environment begins empty, without a release.
     pub(crate) empty: bool,
     /// Whether its first deployments are what it is about: an environment that begins empty, in which much goes wrong before
@@ -74,6 +76,7 @@ impl Setting {
             overlap: 300,
             cramped: 150,
             aimed_at: None,
+            naps: 0,
             empty: rng.chance(100),
             first: false,
             none: false,

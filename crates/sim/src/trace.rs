@@ -87,6 +87,13 @@ pub(crate) enum What {
         /// Why it is there.
         because: String,
     },
+    /// `version.properties` was written.
+    Mirror {
+        /// What it says that newcomers take.
+        says: u16,
+        /// What they took by the head that it names.
+        head: u16,
+    },
     /// A coordinator sent an order to host `to`.
     OrderSent {
         /// To whom.

@@ -11,7 +11,7 @@ fn well(outcome: &Outcome, name: &str) {
 }
 
 /// So many worlds each; in some of them the accident has to happen, or they would be green for nothing.
-const WORLDS: u64 = 8;
+const WORLDS: u64 = 10;
 
 #[test]
 fn every_accident_happens_and_breaks_no_rule() {

@@ -4,18 +4,18 @@ use super::keep::Lost;
 use super::{Agent, Keeper};
 use crate::mailbox::Board;
 use crate::object::{Object, Swapped, swap};
-use everup_core::ids::{Environment, InstanceId};
+use everup_core::ids::InstanceId;
 use everup_core::plan::head_after;
 use everup_core::receipt::{Receipt, Sources, Window};
 use everup_core::record::{Arrival, Entry, PhaseEntry, Progress, Record, record_key};
 use everup_core::release::Fetched;
-use everup_core::seams::{Clock, Etag, Got, Meter, Seams, Store, Wrote};
+use everup_core::seams::{Clock, Meter, Seams};
 use everup_core::time::{Millis, Wall};
 
 impl<S: Seams, B: Board> Agent<'_, S, B> {
     /// Writes the receipt, frees head for the next deployment, and updates the mirror.
     pub(super) async fn finish(
-        &self,
+        &mut self,
         keeper: &mut Keeper<'_, S>,
         record: &mut Object<Record>,
     ) -> Result<(), Lost> {
@@ -24,7 +24,7 @@ impl<S: Seams, B: Board> Agent<'_, S, B> {
         }
         let last = record.value.clone();
         keeper.edit(|head| head_after(head, &last)).await?;
-        mirror(self.seams, &self.who.environment, keeper).await;
+        self.mirror.follow(self.seams, self.who).await;
         Ok(())
     }
 
@@ -80,37 +80,6 @@ fn settled(record: &Record) -> Option<Wall> {
 fn phases(entered: &[PhaseEntry]) -> Vec<(String, Millis)> {
     let pairs = entered.iter().zip(entered.iter().skip(1));
     pairs.map(|(phase, next)| (phase.state.to_string(), next.at.since(phase.at))).collect()
-}
-
-/// `version.properties` is a mirror for people and for older tools, never an input. It is written conditionally like
-/// everything else; a rival's newer one stays.
-async fn mirror<S: Seams>(seams: &S, environment: &Environment, keeper: &Keeper<'_, S>) {
-    let Some(release) = &keeper.head.value.newcomers else { return };
-    let key = format!("{environment}/version.properties");
-    let body =
-        format!("version.number={}\n# head: {}\n", release.version, keeper.head.value.write).into_bytes();
-    for attempt in 0..3_u64 {
-        let wrote = match seams.store().get(&key, None).await {
-            Ok(Got::Missing) => seams.store().create(&key, body.clone()).await,
-            Ok(Got::Found { etag, .. }) => replace(seams, &key, &etag, &body).await,
-            Ok(Got::Unchanged) => return,
-            Err(error) => Err(error),
-        };
-        // The next deployment writes it again: a mirror that lags is a mirror still.
-        if let Ok(Wrote::Done(_) | Wrote::Lost) = wrote {
-            return;
-        }
-        seams.clock().until(seams.clock().mono() + Millis(200 << attempt)).await;
-    }
-}
-
-async fn replace<S: Seams>(
-    seams: &S,
-    key: &str,
-    etag: &Etag,
-    body: &[u8],
-) -> Result<Wrote, everup_core::seams::StoreError> {
-    seams.store().replace(key, etag, body.to_vec()).await
 }
 
 #[cfg(test)]

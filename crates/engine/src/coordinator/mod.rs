@@ -8,6 +8,7 @@ mod begin;
 mod finish;
 mod keep;
 mod lead;
+mod mirror;
 mod observe;
 mod spoil;
 mod stopwatch;
@@ -26,6 +27,7 @@ use everup_core::time::{Millis, Mono};
 use futures_channel::mpsc;
 use futures_util::{FutureExt, StreamExt, pin_mut, select_biased};
 use keep::HeadKeeper;
+use mirror::Mirror;
 use observe::Observer;
 use trial::Trial;
 use watch::{Lease, Next};
@@ -46,6 +48,7 @@ pub(crate) struct Agent<'a, S: Seams, B: Board> {
     pub(crate) seq: u64,
     /// What its own instance made of a release that nobody had proven.
     trial: Trial,
+    mirror: Mirror,
 }
 
 /// Lives as this agent's coordinator, until the commands' sender is gone.
@@ -55,7 +58,8 @@ pub async fn run<S: Seams, B: Board>(
     mut commands: mpsc::Receiver<Command>,
     board: &B,
 ) {
-    let mut agent = Agent { seams, who, board, record: None, seq: 0, trial: Trial::default() };
+    let mut agent =
+        Agent { seams, who, board, record: None, seq: 0, trial: Trial::default(), mirror: Mirror::default() };
     let mut idle =
         Idle { lease: Lease::new(who), next_look: Mono::default(), observer: None, interest: None };
     loop {
@@ -68,6 +72,7 @@ pub async fn run<S: Seams, B: Board>(
                 Next::LookAgain(pause) => idle.next_look = seams.clock().mono() + idle.at_most(pause),
             }
             agent.read_record(&idle).await;
+            agent.mirror.look(seams, who, idle.lease.object().map(|head| &head.value)).await;
             if let Some(head) = agent.judge_trial(&mut idle).await {
                 agent.lead_from(head, &mut idle, &mut commands).await;
                 continue;

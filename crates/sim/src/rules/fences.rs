@@ -14,6 +14,20 @@ const LATE: u64 = 30_000;
 /// A migration is granted again when it is known not to have begun; so often, and something is wrong.
 const MOST_RUNS: usize = 20;
 
+/// What was written last came from a later head than what it replaced.
+pub(super) fn the_mirror_follows(world: &World, event: &Event) -> Result<(), String> {
+    let What::Mirror { says, head } = &event.what else { return Ok(()) };
+    if says != head {
+        return Err(format!("it says {says}, and names a head by which newcomers take {head}"));
+    }
+    match (&world.law.mirror_before, &world.objects.mirror) {
+        (Some(before), Some(now)) if now.write < before.write => {
+            Err(format!("it said {}, by a later head than what now says {}", before.takes, now.takes))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// One deployment at a time: head names another one only when the one before is over.
 pub(super) fn one_at_a_time(world: &World, event: &Event) -> Result<(), String> {
     let What::Head { .. } = &event.what else { return Ok(()) };

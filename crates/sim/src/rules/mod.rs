@@ -17,6 +17,7 @@ mod told;
 mod zones;
 
 use crate::trace::{Event, HostNo, What};
+use crate::world::objects::Mirrored;
 use crate::world::{EPOCH, World};
 use everup_core::deployment::State;
 use everup_core::head::Head;
@@ -41,6 +42,8 @@ pub struct Broken {
 pub(crate) struct Law {
     /// Head before the last write.
     pub(crate) head_before: Option<Head>,
+    /// What `version.properties` said before.
+    pub(crate) mirror_before: Option<Mirrored>,
     /// The written record's form before.
     pub(crate) record_before: Option<Record>,
     /// The saved journal's form before.
@@ -77,7 +80,7 @@ const LONGEST_WRITE: u64 = 60_000;
 type Rule = fn(&World, &Event) -> Result<(), String>;
 
 /// All of them, by the numbers of the design; two of its part 3 beside them.
-const RULES: [(&str, Rule); 30] = [
+const RULES: [(&str, Rule); 31] = [
     ("1: never fewer in service than min_in_service because of us", capacity::minimum),
     ("1: no more instances run both releases than max_overlap", capacity::overlap),
     ("1: never the last one of a zone while another could go first", zones::last_of_its_zone),
@@ -91,6 +94,7 @@ const RULES: [(&str, Rule); 30] = [
     ("3: nothing forbidden runs or starts", releases::nothing_forbidden),
     ("3: an app and its database's schema agree", releases::schema_fits),
     ("4: nothing goes backwards", fences::nothing_goes_backwards),
+    ("4: version.properties says what head said, and goes back to no older one", fences::the_mirror_follows),
     ("4: a decision is written, then sent", fences::written_then_sent),
     ("4: greeted, then ordered", fences::greeted_then_ordered),
     ("4: a lease that is renewed is not taken", fences::lease_expires_first),

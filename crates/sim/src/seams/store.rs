@@ -1,8 +1,10 @@
 //! The store, as one host reaches it: slow, deaf, lying, but linearizable.
 
 use super::{PATIENCE, Place};
+use crate::chaos;
 use crate::fault::Fault;
 use crate::moment::Moment;
+use crate::rng::Rng;
 use crate::world::World;
 use everup_core::seams::{Etag, Got, Store, StoreError, Wrote};
 use futures_channel::oneshot;
@@ -34,6 +36,17 @@ impl Place {
             fails: self.strikes(Fault::StoreFails),
             lies: write && self.strikes(Fault::StoreLies),
             twice: write && self.strikes(Fault::StoreLostOwn),
+        }
+    }
+
+    /// Where the world is about that, its agent falls asleep here.
+    async fn may_nap(&self, key: &str) {
+        let mirror = key.ends_with("/version.properties") && !self.sim.world().calm;
+        let mut rng = Rng::of(self.sim.setting.seed, &format!("i{} naps at {}", self.no, self.sim.now()));
+        if mirror && rng.chance(self.sim.setting.naps) {
+            let (sim, id) = (self.sim.clone(), self.id.clone());
+            self.sim.spawn(async move { chaos::pause(&sim, &id, &mut rng).await });
+            self.sim.sleep(1).await;
         }
     }
 
@@ -79,6 +92,7 @@ impl Place {
 
 impl Store for Place {
     async fn get(&self, key: &str, unless: Option<&Etag>) -> Result<Got, StoreError> {
+        self.may_nap(key).await;
         let (key, unless) = (key.to_owned(), unless.cloned());
         self.ask(format!("read {key}"), false, move |world| world.objects.get(&key, unless.as_ref())).await
     }

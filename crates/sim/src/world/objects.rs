@@ -1,10 +1,11 @@
 //! The store's objects: linearizable, each with an etag that never comes twice.
 
 use super::World;
+use crate::moment::Moment;
 use crate::trace::{HostNo, What};
 use everup_core::deployment::State;
 use everup_core::head::{Head, head_key};
-use everup_core::ids::{DeploymentId, Fence, InstanceId};
+use everup_core::ids::{DeploymentId, Fence, InstanceId, WriteId};
 use everup_core::order::Task;
 use everup_core::record::Record;
 use everup_core::seams::{Etag, Got, Wrote};
@@ -22,6 +23,19 @@ pub(crate) struct Objects {
     pub(crate) grants: BTreeMap<(DeploymentId, InstanceId, Fence), (u64, Task)>,
     /// The newcomers' release over time: a boot may have read any recent one.
     pub(crate) newcomers: Vec<(u64, u16)>,
+    /// Head's writes in their order, and what newcomers took by each.
+    head_writes: BTreeMap<WriteId, Mirrored>,
+    /// What `version.properties` says.
+    pub(crate) mirror: Option<Mirrored>,
+}
+
+/// What newcomers take, by one of head's writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mirrored {
+    /// Which write it was.
+    pub(crate) write: usize,
+    /// The release.
+    pub(crate) takes: u16,
 }
 
 impl Objects {
@@ -41,6 +55,10 @@ impl Objects {
     }
 }
 
+fn is_mirror(key: &str) -> bool {
+    key.ends_with("/version.properties")
+}
+
 fn name(etag: u64) -> Etag {
     Etag(format!("e{etag}"))
 }
@@ -50,6 +68,9 @@ impl World {
     pub(crate) fn put(&mut self, by: Option<HostNo>, key: &str, etag: Option<&Etag>, body: &[u8]) -> Wrote {
         let present = self.objects.objects.get(key).map(|(etag, _)| name(*etag));
         if present.as_ref() != etag {
+            if is_mirror(key) {
+                self.moments.note(Moment::MirrorLost);
+            }
             return Wrote::Lost;
         }
         self.objects.writes += 1;
@@ -66,7 +87,19 @@ impl World {
         } else if key.contains("/deployments/") {
             let record: Record = serde_json::from_slice(body).expect("a record is written whole");
             self.record_written(by, &record);
+        } else if is_mirror(key) {
+            self.mirror_written(by, &String::from_utf8_lossy(body));
         }
+    }
+
+    fn mirror_written(&mut self, by: Option<HostNo>, body: &str) {
+        let says = body.lines().next().and_then(|line| line.strip_prefix("version.number="));
+        let of = body.lines().nth(1).and_then(|line| WriteId::new(line.strip_prefix("# head: ")?).ok());
+        let read = of.and_then(|write| self.objects.head_writes.get(&write)).copied();
+        let read = read.expect("it names one of head's writes");
+        let takes = says.and_then(|says| says.parse().ok()).expect("it names a release");
+        self.law.mirror_before = self.objects.mirror.replace(Mirrored { takes, ..read });
+        self.happened(by, What::Mirror { says: takes, head: read.takes });
     }
 
     fn head_written(&mut self, by: Option<HostNo>, head: Head) {
@@ -80,6 +113,8 @@ impl World {
         if self.objects.newcomers.last().map(|(_, no)| *no) != Some(newcomers) {
             self.objects.newcomers.push((now, newcomers));
         }
+        let read = Mirrored { write: self.objects.head_writes.len(), takes: newcomers };
+        self.objects.head_writes.insert(head.write.clone(), read);
         let lease = head.lease.clone();
         let before = self.objects.head.replace(head);
         let beaten = before.as_ref().and_then(|before| before.lease.clone()) != lease;
