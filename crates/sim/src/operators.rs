@@ -117,7 +117,8 @@ fn conduct(sim: &Sim, rng: &mut Rng) -> Conduct {
 /// The releases that the environment has been asked to run: of others it cannot know for which schema they were made.
 fn known(world: &World) -> Vec<u16> {
     let Some(head) = &world.objects.head else { return Vec::new() };
-    head.deployed.iter().chain(&head.forbidden).map(number_of).collect()
+    let unsaid = head.changes.iter().flat_map(|change| change.forbade.difference(&head.forbidden));
+    head.deployed.iter().chain(&head.forbidden).chain(unsaid).map(number_of).collect()
 }
 
 fn publish(sim: &Sim, rng: &mut Rng, migrates: bool, conduct: Conduct) -> Request {

@@ -186,8 +186,9 @@ impl<'a, S: Seams, B: Board> Agent<'a, S, B> {
 
     /// Head first, where it has to say something before the record may; then the record.
     async fn write(&mut self, leading: &mut Leading<'a, S>, mut next: Record) -> Result<(), Lost> {
-        if head_before(&leading.keeper.head.value, &next).is_some() && !forgets_to_forbid(&next) {
-            leading.keeper.edit(|head| head_before(head, &next).unwrap_or_else(|| head.clone())).await?;
+        if head_before(&leading.keeper.head.value, &next).is_some() {
+            let say = |head: &Head| head_before(head, &next).unwrap_or_else(|| head.clone());
+            leading.keeper.edit(|head| spoil::head(head, say(head))).await?;
         }
         next.waiting.clear();
         let key = record_key(&self.who.environment, &next.id);
@@ -331,8 +332,4 @@ fn granted_now(next: &Record) -> Vec<InstanceId> {
         entry.granted.as_ref().is_some_and(|grant| grant.fence == next.fence())
     };
     next.instances.iter().filter(|(_, entry)| now(entry)).map(|(id, _)| id.clone()).collect()
-}
-
-fn forgets_to_forbid(next: &Record) -> bool {
-    planted(Bug::ForbiddenInRecord) && next.state == State::Starting
 }

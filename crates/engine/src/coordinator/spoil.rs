@@ -1,7 +1,9 @@
-//! The planted bug of a rollback that takes back what was not touched. Without it a plan passes unchanged.
+//! Two planted bugs: a rollback that takes back what was not touched, and a head that is not told what it forbids. Without
+//! them a plan, and head, pass unchanged.
 
 use crate::bugs::{Bug, planted};
 use everup_core::deployment::State;
+use everup_core::head::Head;
 use everup_core::order::{Limits, Task};
 use everup_core::plan::Plan;
 use everup_core::policy::Strategy;
@@ -14,6 +16,14 @@ pub(super) fn spoil(mut plan: Plan) -> Plan {
         take_back_everybody(&mut plan.next);
     }
     plan
+}
+
+/// The record knows which migration was granted, and head what it applied: only what it forbids is in neither.
+pub(super) fn head(before: &Head, mut after: Head) -> Head {
+    if planted(Bug::ForbiddenInRecord) {
+        after.forbidden.clone_from(&before.forbidden);
+    }
+    after
 }
 
 fn take_back_everybody(next: &mut Record) {
