@@ -5,10 +5,12 @@ use everup_cli::progress::lines::Lines;
 use everup_cli::progress::{document, event, frame, receipt};
 use everup_core::deployment::State;
 use everup_core::head::Request;
-use everup_core::ids::{DeploymentId, Environment, InstanceId, Term, Version, WriteId, Zone};
+use everup_core::ids::{DeploymentId, Environment, InstanceId, MigrationId, Term, Version, WriteId, Zone};
 use everup_core::instance::{Phase, Problem};
 use everup_core::policy::Policy;
-use everup_core::receipt::{Held, Percentile, Receipt, Requests, Source, Sources};
+use everup_core::receipt::{
+    Held, Percentile, Receipt, Requests, SchemaChange, SchemaOutcome, Source, Sources,
+};
 use everup_core::record::Record;
 use everup_core::release::{Digest, Fetched, ReleaseRef};
 use everup_core::status::{Line, Status};
@@ -29,6 +31,7 @@ fn record() -> Record {
         from: Some(release("2026.11.1")),
         idempotency: None,
         migration: None,
+        applied_before: None,
         take_back: None,
     };
     let (environment, id) = (Environment::new("production").unwrap(), DeploymentId::new("d-7").unwrap());
@@ -233,6 +236,10 @@ fn receipt() -> Receipt {
             .into_iter()
             .map(|(id, ms)| (InstanceId::new(id).unwrap(), Millis(ms)))
             .collect(),
+        migration: Some(SchemaChange {
+            id: MigrationId::new("2026-11-orders").unwrap(),
+            outcome: SchemaOutcome::Skipped,
+        }),
         bytes: Some(Fetched { bytes: 1_200, of: 34_000_000 }),
         sources,
     }
@@ -281,6 +288,7 @@ receipt of d-7: not one request failed
   took        14.2 s
               staging 200 ms, rolling 14 s
   each        i2 5.1 s, i1 4.2 s, i10 4.2 s
+  migration   2026-11-orders: skipped, an earlier deployment applied it
   downloaded  1 kB (34.0 MB unpacked)
   gates       saw 1204, 0 failed, longest gap 31 ms
   prober      saw 1204, 0 failed, longest gap 31 ms

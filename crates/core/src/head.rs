@@ -122,6 +122,9 @@ pub struct Request {
     pub from: Option<ReleaseRef>,
     /// The migration that the release brings, if it is not applied yet; pinned here, from its manifest.
     pub migration: Option<Migration>,
+    /// The migration that the release brings, if it was applied by an earlier deployment: it is skipped.
+    #[serde(default)]
+    pub applied_before: Option<MigrationId>,
     /// Whether it leads to before that migration, which was applied, and how.
     #[serde(default)]
     pub take_back: Option<TakeBack>,

@@ -1,6 +1,6 @@
 //! What was measured of a deployment, kept in its record, printed by the CLI and drawn on the page.
 
-use crate::ids::InstanceId;
+use crate::ids::{InstanceId, MigrationId};
 use crate::release::Fetched;
 use crate::time::{Millis, Wall};
 use serde::{Deserialize, Serialize};
@@ -97,6 +97,31 @@ pub enum Verdict {
     NotMeasured,
 }
 
+/// A migration, and what a deployment made of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchemaChange {
+    /// Which.
+    pub id: MigrationId,
+    /// What became of it.
+    pub outcome: SchemaOutcome,
+}
+
+/// What became of a migration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SchemaOutcome {
+    /// It was run, and applied.
+    Applied,
+    /// An earlier deployment had applied it: it was not run.
+    Skipped,
+    /// Its undo was run.
+    Undone,
+    /// An operator said that the database is as it was before it.
+    Restored,
+    /// The deployment ended without it: not applied, or not taken back.
+    NotDone,
+}
+
 /// What a deployment did to the users' requests. The same document everywhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
@@ -122,6 +147,9 @@ pub struct Receipt {
     /// From its last grant to its arrival in service, for each instance that arrived.
     #[serde(default)]
     pub instances_ms: BTreeMap<InstanceId, Millis>,
+    /// What became of the database, where the release brings a migration.
+    #[serde(default)]
+    pub migration: Option<SchemaChange>,
     /// What making the release ready cost, over all instances.
     pub bytes: Option<Fetched>,
     /// Each source's own figures.

@@ -2,11 +2,13 @@
 
 use crate::deployment::State;
 use crate::head::{Request, TakeBack};
-use crate::ids::{DeploymentId, Environment, Fence, HoldId, InstanceId, Rev, Term, WriteId, Zone};
+use crate::ids::{
+    DeploymentId, Environment, Fence, HoldId, InstanceId, MigrationId, Rev, Term, WriteId, Zone,
+};
 use crate::instance::{Outcome, Problem, Run};
 use crate::order::{Order, Task};
 use crate::policy::Policy;
-use crate::receipt::Receipt;
+use crate::receipt::{Receipt, SchemaChange, SchemaOutcome};
 use crate::release::{Fetched, Migration, ReleaseRef};
 use crate::time::{Millis, Wall};
 use serde::{Deserialize, Serialize};
@@ -60,6 +62,9 @@ pub struct Record {
     pub hold: Option<HoldId>,
     /// The migration that the new release brings, if it was not applied before.
     pub migration: Option<Migration>,
+    /// The migration that it brings, if it was: it is skipped.
+    #[serde(default)]
+    pub applied_before: Option<MigrationId>,
     /// Whether that migration was applied before, and is taken back, and how.
     #[serde(default)]
     pub take_back: Option<TakeBack>,
@@ -127,6 +132,7 @@ impl Record {
             instances: BTreeMap::new(),
             hold: None,
             migration: request.migration.clone(),
+            applied_before: request.applied_before.clone(),
             take_back: request.take_back,
             runs: Vec::new(),
             aborted_by: None,
@@ -183,6 +189,22 @@ impl Record {
         let restored = self.take_back == Some(TakeBack::Restored);
         let started = || self.phases.iter().any(|phase| phase.state == State::Starting);
         if restored { started() } else { self.run_succeeded() }
+    }
+
+    /// What became of the migration of the release, or of its undo.
+    #[must_use]
+    pub fn schema_change(&self) -> Option<SchemaChange> {
+        if let Some(id) = self.applied_before.clone() {
+            return Some(SchemaChange { id, outcome: SchemaOutcome::Skipped });
+        }
+        let id = self.migration.as_ref()?.id.clone();
+        let outcome = match self.take_back {
+            _ if !self.migrated() => SchemaOutcome::NotDone,
+            None => SchemaOutcome::Applied,
+            Some(TakeBack::Undo) => SchemaOutcome::Undone,
+            Some(TakeBack::Restored) => SchemaOutcome::Restored,
+        };
+        Some(SchemaChange { id, outcome })
     }
 
     fn run_succeeded(&self) -> bool {

@@ -26,7 +26,7 @@ pub(crate) enum Moment {
     LeaderDied,
     /// An instance booted while a newcomer must not start anything.
     BootedWhileSealed,
-    /// A deployment began with a migration that had begun before.
+    /// A deployment began of a release whose migration had been applied before.
     MigrationAsAgain,
     /// Two asked at once, and the second was refused.
     LostTheRace,
@@ -191,8 +191,8 @@ fn of_deployments(world: &World, event: &Event) -> Option<Moment> {
     let now = world.record(id)?;
     let release = world.releases.of(&now.to);
     let Some(before) = &world.law.record_before else {
-        let begun = world.database.begun.contains_key(&(migration_id(release.schema), false));
-        return (begun && release.migration.is_some()).then_some(Moment::MigrationAsAgain);
+        let applied = world.database.done.contains_key(&(migration_id(release.schema), false));
+        return (applied && release.migration.is_some()).then_some(Moment::MigrationAsAgain);
     };
     let bad = *state == State::Failed && before.state == State::Starting && release.conduct != Conduct::Good;
     let cramped = |record: &everup_core::record::Record| {

@@ -159,6 +159,7 @@ fn request(sim: &Sim, rng: &mut Rng, no: u16, migrates: bool) -> Request {
         at: Wall(EPOCH + sim.now()),
         from: None,
         migration: None,
+        applied_before: None,
         take_back: None,
         idempotency: rng.chance(500).then(|| format!("wish-{no}")),
     }

@@ -91,6 +91,7 @@ async fn a_second_deployment_is_told_who_runs_the_first() {
             at: Wall(NOW),
             from: None,
             migration: None,
+            applied_before: None,
             take_back: None,
             idempotency: None,
         },

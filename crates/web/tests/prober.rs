@@ -32,6 +32,7 @@ fn deploying() -> Arc<Status> {
             at: Wall(NOW),
             from: None,
             migration: None,
+            applied_before: None,
             take_back: None,
             idempotency: None,
         },

@@ -128,6 +128,7 @@ mod tests {
             from: None,
             idempotency: None,
             migration: None,
+            applied_before: None,
             take_back: None,
         };
         let (environment, id) = (Environment::new("demo").unwrap(), DeploymentId::new("d-7").unwrap());
@@ -144,6 +145,7 @@ mod tests {
             duration_ms: 0,
             phases: Vec::new(),
             instances_ms: BTreeMap::new(),
+            migration: None,
             bytes: None,
             sources: Sources::default(),
         });

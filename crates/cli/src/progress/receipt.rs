@@ -2,7 +2,7 @@
 
 use crate::output::paint;
 use crate::output::table::{by_number, wrap};
-use everup_core::receipt::{Held, Percentile, Receipt, Source, Verdict};
+use everup_core::receipt::{Held, Percentile, Receipt, SchemaOutcome, Source, Verdict};
 use everup_core::record::Record;
 use everup_core::time::Millis;
 use everup_core::words;
@@ -32,6 +32,9 @@ pub fn lines(record: &Record) -> Vec<String> {
         let head = if n == 0 { "each" } else { "" };
         format!("  {head:11} {}", row.trim_start())
     }));
+    if let Some(change) = &receipt.migration {
+        lines.push(format!("  migration   {}: {}", change.id, outcome(change.outcome)));
+    }
     if let Some(fetched) = receipt.bytes {
         lines.push(format!("  downloaded  {} ({} unpacked)", bytes(fetched.bytes), bytes(fetched.of)));
     }
@@ -44,6 +47,16 @@ fn held(held: Held) -> String {
     match held.count {
         0 => "none".to_owned(),
         n => format!("{n} for at most {}", Millis(held.longest_ms)),
+    }
+}
+
+const fn outcome(outcome: SchemaOutcome) -> &'static str {
+    match outcome {
+        SchemaOutcome::Applied => "applied",
+        SchemaOutcome::Skipped => "skipped, an earlier deployment applied it",
+        SchemaOutcome::Undone => "taken back by its undo",
+        SchemaOutcome::Restored => "taken back, as an operator said",
+        SchemaOutcome::NotDone => "not done",
     }
 }
 

@@ -114,7 +114,11 @@ impl<S: Seams, B: Board> Agent<'_, S, B> {
             return Ok(request);
         }
         request.migration = match self.migration_of(&request.to).await {
-            Ok(brought) => brought.filter(|migration| !is_applied(head, migration)),
+            Ok(Some(brought)) if is_applied(head, &brought) => {
+                request.applied_before = Some(brought.id);
+                None
+            }
+            Ok(brought) => brought,
             // What is forbidden is told as that, whatever became of its archive.
             Err(_) if !head.allows(&request.to) => None,
             Err(refused) => return Err(refused),

@@ -58,6 +58,7 @@ fn receipt(record: &Record, window: Window, sources: Sources) -> Receipt {
         duration_ms: window.to.since(window.from).0,
         phases: phases(&record.phases),
         instances_ms: arrivals(record).map(|(id, arrival)| (id.clone(), arrival.took)).collect(),
+        migration: record.schema_change(),
         bytes: record.instances.values().filter_map(|entry| entry.fetched).reduce(Fetched::with),
         sources,
     }

@@ -82,6 +82,7 @@ impl<S: Seams, B: Board> Agent<'_, S, B> {
             at: self.seams.clock().wall(),
             from: None,
             migration: None,
+            applied_before: None,
             take_back: None,
             idempotency: None,
         })

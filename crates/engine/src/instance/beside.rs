@@ -150,9 +150,8 @@ pub(super) async fn retire<S: Seams>(body: &Body<'_, S>, old: &[Running], limits
     // At the deadline what is left inside is cut with the app; the gate counts it. One that does not answer may have been
     // told in vain to send elsewhere.
     while let Err(error) = body.seams.gate().idle(limits.drain).await {
-        body.see(|view| {
-            view.waiting = Some(format!("its gate to answer, before the old app is ended: {error}"))
-        });
+        let why = format!("its gate to answer, before the old app is ended: {error}");
+        body.see(|view| view.waiting = Some(why));
         body.pause(ASK_AGAIN).await;
     }
     body.see(|view| view.waiting = None);

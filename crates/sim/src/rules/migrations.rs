@@ -1,9 +1,11 @@
 //! Rule 5.
 
+use crate::moment::leader;
 use crate::trace::{Event, What};
 use crate::world::World;
 use crate::world::database::Change;
 use crate::world::releases::migration_id;
+use everup_core::receipt::SchemaOutcome;
 use std::collections::BTreeMap;
 
 /// A migration runs at most once per id, whatever dies when, and so does its undo after each time that it was applied: again
@@ -41,4 +43,30 @@ pub(super) fn at_most_once(world: &World, event: &Event) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+/// What was applied before is not run, and the receipt says that; what was not is.
+pub(super) fn the_skipped_is_said(world: &World, event: &Event) -> Result<(), String> {
+    let What::Record { id, .. } = &event.what else { return Ok(()) };
+    let Some(record) = world.record(id) else { return Ok(()) };
+    let Some(receipt) = &record.receipt else { return Ok(()) };
+    let release = world.releases.of(&record.to);
+    let brings = release.migration.is_some() && record.take_back.is_none();
+    let said = receipt.migration.as_ref().map(|change| (change.id.clone(), change.outcome));
+    let due = match (brings, &record.migration) {
+        (false, _) => return Ok(()),
+        (true, None) => Some((migration_id(release.schema), SchemaOutcome::Skipped)),
+        (true, Some(_)) if record.migrated() => Some((migration_id(release.schema), SchemaOutcome::Applied)),
+        (true, Some(_)) => Some((migration_id(release.schema), SchemaOutcome::NotDone)),
+    };
+    if said == due { Ok(()) } else { Err(format!("the receipt says {said:?}, and it was {due:?}")) }
+}
+
+/// The migration runs where nobody coordinates, if there is such a place: whoever dies with the run is not missed twice.
+/// Asked where no fault may have kept the others away.
+pub(super) fn not_where_somebody_coordinates(world: &World, event: &Event) -> Result<(), String> {
+    let (What::RunBegan(..), Some(no)) = (&event.what, event.host) else { return Ok(()) };
+    let members = world.fleet.members.values().filter(|member| !member.terminating).count();
+    let leads = world.setting.is_calm() && members > 1 && leader(world) == Some(no);
+    if leads { Err(format!("it began on i{no}, which coordinates, of {members} instances")) } else { Ok(()) }
 }

@@ -80,7 +80,7 @@ const LONGEST_WRITE: u64 = 60_000;
 type Rule = fn(&World, &Event) -> Result<(), String>;
 
 /// All of them, by the numbers of the design; two of its part 3 beside them.
-const RULES: [(&str, Rule); 31] = [
+const RULES: [(&str, Rule); 33] = [
     ("1: never fewer in service than min_in_service because of us", capacity::minimum),
     ("1: no more instances run both releases than max_overlap", capacity::overlap),
     ("1: never the last one of a zone while another could go first", zones::last_of_its_zone),
@@ -99,6 +99,8 @@ const RULES: [(&str, Rule); 31] = [
     ("4: greeted, then ordered", fences::greeted_then_ordered),
     ("4: a lease that is renewed is not taken", fences::lease_expires_first),
     ("5: a migration runs at most once", migrations::at_most_once),
+    ("5: a migration runs where nobody coordinates", migrations::not_where_somebody_coordinates),
+    ("5: a migration that is skipped is on the receipt", migrations::the_skipped_is_said),
     ("6: a failed instance stops the roll", failures::a_failure_stops_the_roll),
     ("6: a second instance that vanished stops the roll", failures::the_vanished_stop_the_roll),
     ("6: only what was touched is rolled back", releases::only_touched_go_back),

@@ -7,8 +7,8 @@ mod paper;
 mod show;
 
 use everup_core::deployment::State;
-use everup_core::head::{Current, Head, TakeBack};
-use everup_core::ids::{DeploymentId, HoldId, MigrationId, Term, WriteId};
+use everup_core::head::{Current, Head, Lease, TakeBack};
+use everup_core::ids::{DeploymentId, HoldId, InstanceId, MigrationId, Term, WriteId};
 use everup_core::plan::{Facts, head_after, head_before, plan};
 use everup_core::policy::{Policy, Strategy};
 use everup_core::record::{Record, Say, Word};
@@ -65,6 +65,7 @@ impl Script {
             ["plan"] => self.plan().map(|_| ()),
             ["plans"] => self.plan_until_nothing_changes(),
             ["pass", span] => self.pass(span),
+            ["leads", id] => self.lead(id),
             ["say", what] => self.say(what),
             ["takeover"] => self.take_over(),
             ["show"] => self.show(),
@@ -96,6 +97,7 @@ impl Script {
             at: Wall(self.now),
             from: self.head.proven.clone(),
             migration,
+            applied_before: None,
             take_back,
             idempotency: None,
         };
@@ -181,6 +183,13 @@ impl Script {
         self.words += 1;
         let id = write(&format!("word-{}", self.words));
         self.head.words.push(Word { id, deployment, what: say, by: "ann".to_owned(), at: Wall(self.now) });
+        Ok(())
+    }
+
+    /// Who holds the lease; without it nobody of the fleet does.
+    fn lead(&mut self, id: &str) -> Result<(), String> {
+        let holder = InstanceId::new(id).map_err(|bad| bad.to_string())?;
+        self.head.lease = Some(Lease { holder, beat: 1 });
         Ok(())
     }
 

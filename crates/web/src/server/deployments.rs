@@ -116,6 +116,7 @@ impl Backend {
             // Both are the engine's to fill in: head and manifest say.
             from: None,
             migration: None,
+            applied_before: None,
             take_back: deploy.take_back,
             idempotency: deploy.idempotency,
         };
