@@ -18,7 +18,7 @@ mod way_back;
 
 pub use end::{head_after, head_before};
 pub use report::WaitingOn;
-pub use safety::{min_in_service, starved};
+pub use safety::min_in_service;
 
 use crate::deployment::State;
 use crate::fleet::{Observation, Seen};

@@ -1,6 +1,6 @@
 //! Why something does not happen yet, and why something will not.
 
-use crate::ids::{InstanceId, Zone};
+use crate::ids::InstanceId;
 use crate::instance::{Phase, View};
 use crate::policy::Policy;
 use crate::record::Grant;
@@ -32,8 +32,6 @@ pub enum WaitingOn {
     Batch(u32),
     /// Fewer instances on which both releases run: these, and so many may; with what is left as above.
     Overlap(Vec<InstanceId>, u32, Option<Millis>),
-    /// The last instance of a zone, while another zone can go first.
-    Zone(Zone),
     /// The whole fleet, which is ill on the old release too: nothing of this release's doing.
     Everybody(String),
     /// To hold, and to finish what is inside.
@@ -56,7 +54,6 @@ impl WaitingOn {
             | Self::Capacity { left: None, .. }
             | Self::Batch(_)
             | Self::Overlap(_, _, None)
-            | Self::Zone(_)
             | Self::Everybody(_)
             | Self::Update(_, _, None)
             | Self::Stage(_, None)
@@ -153,7 +150,6 @@ impl fmt::Display for WaitingOn {
                 within(left)
             ),
             Self::Batch(size) => write!(f, "the batch of {size} to be in service"),
-            Self::Zone(zone) => write!(f, "another zone to go before the last instance of zone {zone}"),
             Self::Everybody(why) => write!(f, "the fleet to recover: {why}"),
             Self::Idle(id, left) => write!(f, "{id} to finish what is inside{}", within(left)),
             Self::Seal(id) => write!(f, "{id} to stop its app"),

@@ -2,12 +2,11 @@
 
 use super::{Planner, WaitingOn};
 use crate::deployment::State;
-use crate::fleet::Observation;
 use crate::ids::{InstanceId, Zone};
 use crate::instance::{Phase, View};
 use crate::order::{Limits, Task};
 use crate::policy::{Policy, Strategy};
-use crate::record::{Entry, Progress, Record};
+use crate::record::{Entry, Progress};
 use crate::release::ReleaseRef;
 use crate::time::Millis;
 use crate::words;
@@ -307,13 +306,4 @@ impl Planner<'_> {
         let said = first.map_or_else(|| "its checks fail".to_owned(), ToString::to_string);
         Some(format!("all instances that still run the old release are ill too ({said})"))
     }
-}
-
-/// Rule 1 as a question to a record and what was seen: is less in service than there must be, because of what
-/// was granted? The simulation asks it after every event.
-#[must_use]
-pub fn starved(record: &Record, seen: &Observation) -> bool {
-    let moving =
-        record.instances.values().any(|e| matches!(e.progress, Progress::Updating | Progress::GoingBack));
-    moving && (seen.in_service().len() as u32) < min_in_service(&record.policy, seen.desired)
 }

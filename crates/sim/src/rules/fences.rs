@@ -7,6 +7,11 @@ use crate::world::host::name;
 /// The shortest time in which a watcher may take a silent holder for dead.
 const SHORTEST_LEASE: u64 = 4_500;
 
+/// The steps of a deployment itself.
+const FIRST_WRITES: u64 = 12;
+/// Made ready, granted, in service, proven; and one for a word that came late.
+const WRITES_EACH: u64 = 5;
+
 /// A deployment that is over its bound moves on with its coordinator's next look; a store that is away, or a takeover,
 /// may be between the two.
 const LATE: u64 = 30_000;
@@ -25,6 +30,19 @@ pub(super) fn the_mirror_follows(world: &World, event: &Event) -> Result<(), Str
             Err(format!("it said {}, by a later head than what now says {}", before.takes, now.takes))
         }
         _ => Ok(()),
+    }
+}
+
+/// A record is written when something changed, and not for each look: a few times an instance, since every write is a swap of
+/// the whole, and a fleet of hundreds would be written for minutes. What faults add is not counted here.
+pub(super) fn few_writes(world: &World, event: &Event) -> Result<(), String> {
+    let What::Record { id, .. } = &event.what else { return Ok(()) };
+    let Some(record) = world.record(id).filter(|_| world.setting.is_calm()) else { return Ok(()) };
+    let (writes, instances) = (record.rev.0, record.instances.len() as u64);
+    if writes <= FIRST_WRITES + WRITES_EACH * instances {
+        Ok(())
+    } else {
+        Err(format!("{id} was written {writes} times for {instances} instances"))
     }
 }
 

@@ -80,7 +80,7 @@ const LONGEST_WRITE: u64 = 60_000;
 type Rule = fn(&World, &Event) -> Result<(), String>;
 
 /// All of them, by the numbers of the design; two of its part 3 beside them.
-const RULES: [(&str, Rule); 33] = [
+const RULES: [(&str, Rule); 34] = [
     ("1: never fewer in service than min_in_service because of us", capacity::minimum),
     ("1: no more instances run both releases than max_overlap", capacity::overlap),
     ("1: never the last one of a zone while another could go first", zones::last_of_its_zone),
@@ -108,6 +108,7 @@ const RULES: [(&str, Rule); 33] = [
     ("6: from where to where does not change on the way", fallback::the_wish_stays),
     ("6: what is not where it should be is named", fallback::who_is_elsewhere_is_named),
     ("7: a deployment moves by legal steps only, and within its bound", fences::legal_steps),
+    ("7: a record is written a few times an instance", fences::few_writes),
     ("8: a newcomer announces itself before it starts anything", releases::newcomers_announce),
     ("8: a newcomer takes what head says", releases::newcomers_take_what_head_says),
     ("8: who enters the balancer is up", service::joins_when_up),
