@@ -7,12 +7,13 @@ use std::process::Command;
 use std::time::Duration;
 
 /// A program, and the package that has it.
-const DEBIAN: [(&str, &str); 5] = [
+const DEBIAN: [(&str, &str); 6] = [
     ("nginx", "nginx"),
     ("haproxy", "haproxy"),
     ("node", "nodejs"),
     ("python3", "python3"),
     ("faketime", "faketime"),
+    ("strace", "strace"),
 ];
 
 /// For a package list and a few packages over a slow line.

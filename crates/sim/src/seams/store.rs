@@ -113,3 +113,31 @@ impl Store for Place {
         self.ask("replace an object".to_owned(), true, write).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::executor::Step;
+    use crate::setting::Setting;
+    use crate::world::{Sim, fleet};
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    #[test]
+    fn it_keeps_the_contract_of_every_store() {
+        let mut setting = Setting::draw(1);
+        setting.faults.clear();
+        let sim = Sim::new(setting);
+        fleet::launch(&sim);
+        let place = Place::new(&sim, sim.world().hosts.values().next().expect("it was launched"), 1);
+        let done = Rc::new(Cell::new(false));
+        let end = done.clone();
+        sim.spawn(async move {
+            crate::conformance::all(&*place, "suite/").await;
+            end.set(true);
+        });
+        while !done.get() {
+            assert!(!matches!(sim.executor.step(), Step::Over), "the suite waits for ever");
+        }
+    }
+}
