@@ -6,12 +6,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each is put together here, so that this file does not hold it.
-const WORDS: [(&str, &str, &str); 8] = [
+const WORDS: [(&str, &str, &str); 9] = [
     ("todo", "!(", "it is unfinished"),
     ("unimplemented", "!(", "it is unfinished"),
     ("dbg", "!(", "it was for looking"),
     ("#[ign", "ore", "a test that does not run is none"),
     ("#[al", "low(", "use #[expect(…, reason = \"…\")]"),
+    ("#![al", "low(", "use #![expect(…, reason = \"…\")]"),
     ("FIX", "ME", "it is unfinished"),
     ("TO", "DO", "it is unfinished"),
     ("XX", "X", "it is unfinished"),

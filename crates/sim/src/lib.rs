@@ -26,4 +26,4 @@ mod world;
 pub use accident::{Accident, run_accident};
 pub use report::Report;
 pub use rules::Broken;
-pub use run::{Outcome, run};
+pub use run::{Outcome, run, tell};

@@ -54,14 +54,27 @@ pub fn run(seed: u64) -> Outcome {
     run_setting(Setting::draw(seed))
 }
 
+/// The same, with its story also where nothing is broken.
+#[must_use]
+pub fn tell(seed: u64) -> Outcome {
+    play(Setting::draw(seed), true)
+}
+
 /// Runs the world that `setting` describes.
 pub(crate) fn run_setting(setting: Setting) -> Outcome {
+    play(setting, false)
+}
+
+fn play(setting: Setting, tells: bool) -> Outcome {
     let sim = Sim::new(setting);
     let seed = sim.setting.seed;
     if catch_unwind(AssertUnwindSafe(|| live(&sim))).is_err() {
         return panicked(seed);
     }
-    let outcome = outcome(&sim);
+    let mut outcome = outcome(&sim);
+    if tells {
+        outcome.story = sim.world().trace.story();
+    }
     wind_up(&sim);
     outcome
 }

@@ -8,7 +8,7 @@ use crate::proc::Identity;
 use everup_core::fleet::{Member, Members};
 use everup_core::ids::{InstanceId, Zone};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// The form of the document.
@@ -62,6 +62,9 @@ pub struct Ledger {
     pub seats: BTreeMap<InstanceId, Seat>,
     /// Those that ended, oldest first.
     pub gone: Vec<InstanceId>,
+    /// Those of them that nobody had asked to end: their agents died at once, again and again.
+    #[serde(default)]
+    pub given_up: BTreeSet<InstanceId>,
 }
 
 /// One instance, as the keeper knows it.
@@ -118,6 +121,14 @@ impl Ledger {
         }
     }
 
+    /// The same where nobody asked for it, and it does not live.
+    pub fn give_up(&mut self, id: &InstanceId) {
+        if self.seats.get(id).is_some_and(|seat| !seat.terminating) {
+            self.given_up.insert(id.clone());
+        }
+        self.end(id);
+    }
+
     /// The instance that ended so many others ago.
     #[must_use]
     pub fn ended_before(&self, others: usize) -> Option<&InstanceId> {
@@ -129,6 +140,7 @@ impl Ledger {
         if self.seats.remove(id).is_some() {
             self.gone.push(id.clone());
             self.gone.drain(..self.gone.len().saturating_sub(GONE));
+            self.given_up.retain(|id| self.seats.contains_key(id) || self.gone.contains(id));
             self.seq += 1;
         }
     }
@@ -175,8 +187,8 @@ impl Ledger {
             desired,
             members: self.seats.iter().map(|(id, seat)| (id.clone(), member(seat))).collect(),
             gone: self.gone.iter().cloned().collect(),
-            // Here an instance ends because somebody said so: who dies is started again.
-            ended: self.gone.iter().cloned().collect(),
+            // Who dies is started again: one that is gone was asked to end, or was given up.
+            ended: self.gone.iter().filter(|id| !self.given_up.contains(*id)).cloned().collect(),
             complete: self.complete,
         }
     }
@@ -201,13 +213,30 @@ mod tests {
     }
 
     #[test]
+    fn who_was_given_up_has_vanished_and_who_was_asked_to_end_has_not() {
+        let mut ledger = Ledger::default();
+        let [asked, given_up, both] = [0; 3].map(|_| ledger.add(Zone::new("a").unwrap(), Block(20_000)));
+        ledger.end(&asked);
+        ledger.give_up(&given_up);
+        ledger.end(&both);
+        ledger.give_up(&both);
+        for id in [&asked, &given_up, &both] {
+            ledger.forget(id);
+        }
+        let members = ledger.members(0);
+        assert_eq!(members.gone, BTreeSet::from([asked.clone(), given_up, both.clone()]));
+        assert_eq!(members.ended, BTreeSet::from([asked, both]));
+    }
+
+    #[test]
     fn the_list_of_the_ended_is_bounded() {
         let mut ledger = Ledger::default();
         for _ in 0..GONE + 10 {
             let id = ledger.add(Zone::new("a").unwrap(), Block(20_000));
+            ledger.give_up(&id);
             ledger.forget(&id);
         }
-        assert_eq!(ledger.gone.len(), GONE);
+        assert_eq!((ledger.gone.len(), ledger.given_up.len()), (GONE, GONE));
         assert_eq!(ledger.gone.last().unwrap().as_str(), format!("i{}", GONE + 10));
     }
 }

@@ -6,7 +6,7 @@
     reason = "this is its command line; stdout is its data, and it tells how long the worlds took"
 )]
 
-use everup_sim::{Outcome, Report, run};
+use everup_sim::{Outcome, Report, run, tell};
 use std::process::{Command, ExitCode};
 use std::thread;
 
@@ -17,7 +17,7 @@ const USAGE: &str = "usage: simulate --seeds N [--first-seed K] [--check-replay 
   --first-seed K    beginning with seed K (1)
   --check-replay K  run the first K of them in a second process, too, and compare every event
   --stories N       print the last N events of the first world that breaks a rule (60)
-  --seed N          run one world and print its story if it breaks a rule
+  --seed N          run one world and print its story
   --trace-hash      print nothing but a hash of all its events";
 
 /// What the command line says.
@@ -42,13 +42,13 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let began = std::time::Instant::now();
-    let report = run_all(args.first, args.seeds);
+    let report = if args.seeds == 1 { one(&args) } else { run_all(args.first, args.seeds) };
     let took = began.elapsed();
     print!("{report}");
     let rate = report.events as f64 / took.as_secs_f64();
     println!("\n{:.1} s, {rate:.0} events a second", took.as_secs_f64());
-    if let Some(failure) = report.failures.first() {
-        tell(failure, args.story);
+    if let Some(failure) = report.failures.first().filter(|_| args.seeds > 1) {
+        print_story(failure, args.story);
     }
     let missing = report.not_covered();
     for what in &missing {
@@ -85,6 +85,15 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
     if args.seeds == 0 { Err("say how many seeds".to_owned()) } else { Ok(args) }
 }
 
+/// One world, with its story.
+fn one(args: &Args) -> Report {
+    let outcome = tell(args.first);
+    print_story(&outcome, args.story);
+    let mut report = Report::default();
+    report.add(outcome);
+    report
+}
+
 /// Two threads, each with worlds of its own: a world never leaves its thread.
 fn run_all(first: u64, seeds: u64) -> Report {
     let half = |offset: u64| {
@@ -103,13 +112,18 @@ fn run_all(first: u64, seeds: u64) -> Report {
     })
 }
 
-fn tell(failure: &Outcome, most: usize) {
-    let Some(broken) = &failure.broken else { return };
-    println!("\nthe end of seed {}:", failure.seed);
-    for line in &failure.story[failure.story.len().saturating_sub(most)..] {
+fn print_story(world: &Outcome, most: usize) {
+    println!("\nthe end of seed {}:", world.seed);
+    for line in &world.story[world.story.len().saturating_sub(most)..] {
         println!("  {line}");
     }
-    println!("rule {}\n  {}\nagain: cargo xtask simulate --seed {}", broken.rule, broken.how, failure.seed);
+    match &world.broken {
+        None => println!("no rule was broken\n"),
+        Some(broken) => println!(
+            "rule {}\n  {}\nagain: cargo xtask simulate --seed {}",
+            broken.rule, broken.how, world.seed
+        ),
+    }
 }
 
 /// The seeds among the first `count` whose events differ in a second process.

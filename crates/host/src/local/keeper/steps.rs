@@ -149,6 +149,7 @@ impl<H: House + 'static, C: Clock> Keeping<H, C> {
             words.display()
         );
         self.present.retries.gave_up(id, now);
+        self.ledger.give_up(id);
         self.end(id, true);
     }
 

@@ -1,10 +1,4 @@
 //! What the tests of this crate share: a shelf in memory, trees on disk, archives made by hand.
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    clippy::allow_attributes,
-    reason = "each test file takes what it needs"
-)]
 
 use everup_core::ids::Version;
 use everup_core::release::Manifest;

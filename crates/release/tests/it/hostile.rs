@@ -1,9 +1,6 @@
 //! Input that wants out, or wants too much: refused with the entry's name, and nothing of it on the disk.
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
-mod common;
-
-use common::{Entry, TarEntry, draft, packed, sample, tar, tree, unpacked, write, zip};
+use crate::common::{Entry, TarEntry, draft, packed, sample, tar, tree, unpacked, write, zip};
 use everup_core::release::{File, Manifest};
 use everup_release::names::{Limits, Refused, Why};
 use everup_release::pack::{PackError, SourceError, pack};

@@ -1,9 +1,6 @@
 //! For any tree: it comes back as it was. For any change to an archive: nothing appears.
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
-mod common;
-
-use common::{packed, tree, unpacked, write};
+use crate::common::{packed, tree, unpacked, write};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,8 +1,6 @@
 //! From a source to the store and back.
 
-mod common;
-
-use common::{Memory, draft, gzip, packed, run, sample, tar, tree, unpacked, version, write, zip};
+use crate::common::{Memory, draft, gzip, packed, run, sample, tar, tree, unpacked, version, write, zip};
 use everup_core::ids::{Environment, MigrationId};
 use everup_core::release::{Command, Migration, OnFailure};
 use everup_core::time::Wall;
@@ -47,14 +45,14 @@ fn zip_tar_and_tar_gz_of_one_tree_are_one_release() {
     write(&at("folder/a.txt"), b"text", 0o644);
     write(&at("folder/bin/run"), b"#!/bin/sh\n", 0o755);
     std::os::unix::fs::symlink("run", at("folder/bin/again")).unwrap();
-    let entries: [common::Entry<'_>; 4] = [
+    let entries: [crate::common::Entry<'_>; 4] = [
         (b"bin/", 0o040_755, b""),
         (b"bin/run", 0o100_755, b"#!/bin/sh\n"),
         (b"bin/again", 0o120_777, b"run"),
         (b"a.txt", 0o100_644, b"text"),
     ];
     zip(&at("release.zip"), &entries);
-    let entries: [common::TarEntry<'_>; 5] = [
+    let entries: [crate::common::TarEntry<'_>; 5] = [
         ("./", EntryType::Directory, 0o755, "", b""),
         ("./a.txt", EntryType::Regular, 0o644, "", b"text"),
         ("./bin/", EntryType::Directory, 0o755, "", b""),
