@@ -1,9 +1,10 @@
 //! `cargo demo --once --json`, as a user runs it, and whether its document keeps what the demo promises.
 
-use crate::cargo::cargo;
+use crate::cargo::{cargo, root};
 use crate::counts::Counts;
 use crate::stream::{Pipe, apart};
 use serde_json::Value;
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -24,6 +25,12 @@ const USERS: [&str; 5] = ["GET", "slow GET", "POST", "stream", "WebSocket"];
 /// How many instances the demo's fleet has.
 const INSTANCES: u64 = 4;
 
+/// The dead are replaced within a second or two; then the app starts and is checked. On a machine that is busy with more.
+const BACK_MS: u64 = 10_000;
+
+/// What no newcomer should have to build, by the beginnings of their packages' names.
+const TOO_MUCH: [&str; 3] = ["object_store ", "aws-sdk-", "aws-config "];
+
 /// Runs it; each part of the story is a check of its own.
 pub(crate) fn run(scratch: &Path) -> Result<Counts, String> {
     let mut command = cargo(["demo", "--once", "--json"]);
@@ -38,11 +45,37 @@ pub(crate) fn run(scratch: &Path) -> Result<Counts, String> {
     let mut counts = Counts::one(status.success());
     println!("the demo ended with {status}; its build was shown: {shows_the_build}");
     counts += Counts::one(shows_the_build);
+    let heavy = heavy()?;
+    println!("the SDKs in its build: {}", if heavy.is_empty() { "none" } else { &heavy });
+    counts += Counts::one(heavy.is_empty());
     for (part, complaints) in judge(&document) {
         println!("{part}: {}", verdict(&complaints));
         counts += Counts::one(complaints.is_empty());
     }
     Ok(counts)
+}
+
+/// What is in the build of `cargo demo` and should not be.
+fn heavy() -> Result<String, String> {
+    let config = fs::read_to_string(root().join(".cargo/config.toml")).map_err(|error| error.to_string())?;
+    let features = features_of_demo(&config).ok_or(".cargo/config.toml has no alias `demo`")?;
+    let mut words = vec!["tree", "--edges", "normal,build", "--prefix", "none"];
+    words.extend(features);
+    let output = cargo(words).output().map_err(|error| error.to_string())?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    Ok(too_much(&String::from_utf8_lossy(&output.stdout)).join(", "))
+}
+
+/// The words of the alias that say what is built.
+fn features_of_demo(config: &str) -> Option<Vec<&str>> {
+    let alias = config.lines().find_map(|line| line.strip_prefix("demo = \"run "))?;
+    Some(alias.split_whitespace().take_while(|word| *word != "--").collect())
+}
+
+fn too_much(tree: &str) -> Vec<&str> {
+    tree.lines().filter(|line| TOO_MUCH.iter().any(|name| line.starts_with(name))).collect()
 }
 
 fn verdict(complaints: &[String]) -> String {
@@ -101,7 +134,12 @@ fn deployment(deployment: &Value, [from, to, strategy, status]: &[&str; 4]) -> V
 fn instance_killed(killed: &Value) -> Vec<String> {
     let mut found = Vec::new();
     wrong(&mut found, killed["instance"].is_string(), || "none was killed".into());
-    wrong(&mut found, killed["back_ms"].as_u64().is_some_and(|ms| ms > 0), || "it was not replaced".into());
+    let back = killed["back_ms"].as_u64().unwrap_or(0);
+    wrong(&mut found, (1..=BACK_MS).contains(&back), || format!("it was replaced after {back} ms"));
+    let (old, new) = (&killed["app"], &killed["new_app"]);
+    wrong(&mut found, old.is_u64() && new.is_u64() && old != new, || {
+        "no other app serves in its place".into()
+    });
     wrong(&mut found, killed["lost"].is_u64(), || "what was inside it was not counted".into());
     found
 }
@@ -130,6 +168,10 @@ fn users(document: &Value) -> Vec<String> {
 
 fn whole(document: &Value) -> Vec<String> {
     let mut found = Vec::new();
+    let first = &document["first_deployment"];
+    wrong(&mut found, first["to"] == "1" && first["lowest_in_service"].is_u64(), || {
+        format!("release 1 has no receipt: {first}")
+    });
     let told = document["deployments"].as_array().map_or(0, Vec::len);
     wrong(&mut found, told == STORY.len(), || format!("{told} deployments, not {}", STORY.len()));
     let broken = &document["broken"];
@@ -146,7 +188,7 @@ fn wrong(found: &mut Vec<String>, holds: bool, what: impl FnOnce() -> String) {
 
 #[cfg(test)]
 mod tests {
-    use super::{STORY, judge};
+    use super::{STORY, features_of_demo, judge, too_much};
     use serde_json::{Value, json};
 
     fn story() -> Value {
@@ -161,8 +203,9 @@ mod tests {
         let kind = json!({ "total": 500, "failed": 0, "ended_by_design": 0, "longest_ms": 20 });
         let killed = json!({ "total": 500, "failed": 2, "ended_by_design": 0, "longest_ms": 20 });
         json!({
+            "first_deployment": { "to": "1", "from": null, "lowest_in_service": 0 },
             "deployments": deployments,
-            "instance_killed": { "instance": "i4", "lost": 2, "back_ms": 2100 },
+            "instance_killed": { "instance": "i4", "app": 7, "new_app": 8, "lost": 2, "back_ms": 2100 },
             "coordinator_killed": { "instance": "i1", "successor": "i2" },
             "users": {
                 "kinds": { "GET": kind, "slow GET": kind, "POST": kind, "stream": killed, "WebSocket": kind },
@@ -175,6 +218,15 @@ mod tests {
 
     fn complaints(document: &Value) -> usize {
         judge(document).iter().map(|(_, complaints)| complaints.len()).sum()
+    }
+
+    #[test]
+    fn a_build_with_an_sdk_in_it_is_seen() {
+        let light = "everup v0.1.0\naws-lc-rs v1.19.0\n";
+        assert_eq!(too_much(light), Vec::<&str>::new());
+        assert_eq!(too_much(&format!("{light}object_store v0.14.2\naws-sdk-ec2 v1.0.0\n")).len(), 2);
+        let config = include_str!("../../.cargo/config.toml");
+        assert_eq!(features_of_demo(config).unwrap(), ["--package", "everup", "--no-default-features"]);
     }
 
     #[test]
@@ -209,6 +261,11 @@ mod tests {
             ("/deployments", json!([])),
             ("/instance_killed", json!(null)),
             ("/instance_killed/back_ms", json!(0)),
+            ("/instance_killed/back_ms", json!(11_000)),
+            ("/instance_killed/new_app", json!(7)),
+            ("/instance_killed/new_app", json!(null)),
+            ("/first_deployment", json!(null)),
+            ("/first_deployment/lowest_in_service", json!(null)),
             ("/instance_killed/lost", json!(null)),
             ("/coordinator_killed", json!(null)),
             ("/coordinator_killed/successor", json!(null)),

@@ -4,17 +4,17 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{self, Out};
 use crate::progress::screen::Screen;
-use crate::reach::{self, MOMENT, Reach, may_ask_another};
+use crate::reach::{self, Reach, may_ask_another};
+use crate::wait::{self, MOMENT};
 use everup_core::ids::{DeploymentId, InstanceId};
 use everup_core::status::Status;
 use everup_core::words;
 use everup_web::client::{Client, Failure as CallFailure};
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// How following ended.
 #[derive(Debug)]
@@ -153,17 +153,9 @@ impl<'r> Follower<'r> {
         agent: &Client,
         enough: &impl Fn(&Status) -> bool,
     ) -> Result<Left, CallFailure> {
-        let mut opening = pin!(agent.events());
-        let mut tell = Instant::now() + MOMENT;
-        let mut events = loop {
-            tokio::select! {
-                events = &mut opening => break events?,
-                () = sleep_until(tell) => {
-                    self.screen.say(&waits_for(agent, OPENING - MOMENT));
-                    tell += FOR_EVER;
-                }
-                () = self.interrupts.next() => return Ok(Left::Ended(Ended::Left)),
-            }
+        let mut events = tokio::select! {
+            events = answer(agent, OPENING, agent.events(), |words| self.screen.say(words)) => events?,
+            () = self.interrupts.next() => return Ok(Left::Ended(Ended::Left)),
         };
         let mut pace = tokio::time::interval(Screen::PACE);
         let (mut told, mut stale) = (false, Instant::now() + STALE);
@@ -224,8 +216,13 @@ impl<'r> Follower<'r> {
     }
 }
 
-fn waits_for(agent: &Client, at_most: Duration) -> String {
-    format!("waiting for the agent at {} to answer, for at most {} s", agent.address(), at_most.as_secs())
+async fn answer<T>(
+    agent: &Client,
+    within: Duration,
+    call: impl Future<Output = T>,
+    say: impl FnOnce(&str),
+) -> T {
+    wait::bounded(&format!("the agent at {} to answer", agent.address()), within, call, say).await
 }
 
 const WANTED: &str = "the fleet could not be followed";
@@ -238,14 +235,7 @@ const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3_600);
 /// # Errors
 /// When the agent does not answer.
 pub async fn whole(agent: &Client, say: impl Fn(&str)) -> Result<Status, CallFailure> {
-    let mut first = pin!(agent.status(None));
-    let mut status = match timeout(MOMENT, &mut first).await {
-        Ok(status) => status?,
-        Err(_) => {
-            say(&waits_for(agent, PRESENT - MOMENT));
-            first.await?
-        }
-    };
+    let mut status = answer(agent, PRESENT, agent.status(None), &say).await?;
     let (moment, until) = (Instant::now() + MOMENT, Instant::now() + WHOLE);
     let mut deadline = moment;
     while status.instances.is_empty() || unheard(&status).next().is_some() {

@@ -19,6 +19,7 @@ pub mod records;
 pub mod store;
 mod talk;
 pub mod view;
+pub mod wait;
 pub mod websocket;
 pub mod wire_up;
 

@@ -3,6 +3,7 @@
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Out;
+use crate::wait::{self, MOMENT};
 use everup_core::ids::Environment;
 use everup_core::words;
 use everup_host::local::client::Keeper;
@@ -13,10 +14,9 @@ use everup_web::keyring::Keyring;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use http::StatusCode;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 /// How long agents are waited for.
 #[derive(Clone, Copy)]
@@ -34,12 +34,8 @@ const AWAKE: Patience = Patience { next: SLOW, each: Duration::from_secs(5) };
 const LOOK: Patience = Patience { next: SLOW, each: Duration::from_secs(30) };
 /// What changes something is asked of one after the other.
 const CHANGE: Patience = Patience { next: FOR_EVER, each: Duration::from_secs(30) };
-/// The keeper answers within this, or not at all.
-const KEEPER: Duration = Duration::from_secs(30);
 /// Longer than any call takes.
 const FOR_EVER: Duration = Duration::from_secs(24 * 3_600);
-/// A wait that is over by then needs no word.
-pub const MOMENT: Duration = Duration::from_secs(1);
 
 /// A fleet that can be asked.
 #[derive(Clone)]
@@ -80,15 +76,7 @@ impl Reach {
     /// # Errors
     /// When nobody knows of a fleet.
     pub async fn agents(&self, say: impl FnOnce(&str)) -> Result<Vec<Client>, Failure> {
-        let mut asked = pin!(self.keeper.members(0));
-        let fleet = match timeout(MOMENT, &mut asked).await {
-            Ok(fleet) => fleet,
-            Err(_) => {
-                let left = (KEEPER - MOMENT).as_secs();
-                say(&format!("waiting for the keeper to answer, for at most {left} s"));
-                asked.await
-            }
-        };
+        let fleet = wait::keeper(self.keeper.members(0), say).await;
         let members = fleet.map_err(unreachable)?.members.members.into_values();
         Ok(members.map(|member| self.http.client(member.address, self.environment.as_str())).collect())
     }
@@ -178,7 +166,7 @@ impl Reach {
 
     /// Why there is nobody to ask.
     async fn nobody(&self) -> Failure {
-        match self.keeper.info().await {
+        match wait::keeper(self.keeper.info(), |words| self.out.say(words)).await {
             Ok(_) => unreachable("the fleet has no instance").hint("`everup scale 2` starts some"),
             Err(_) => unreachable("the fleet is not running"),
         }

@@ -1,6 +1,5 @@
 //! The records of an environment's deployments, as the store has them.
 
-use crate::store::Opened;
 use everup_core::deployment::State;
 use everup_core::head::{Current, Head, head_key};
 use everup_core::ids::{DeploymentId, Environment};
@@ -10,8 +9,8 @@ use serde::de::DeserializeOwned;
 
 /// Where they are.
 #[derive(Debug, Clone)]
-pub struct Records {
-    store: Opened,
+pub struct Records<S> {
+    store: S,
     environment: Environment,
 }
 
@@ -20,10 +19,10 @@ pub struct Records {
 #[error("{0}")]
 pub struct Unread(String);
 
-impl Records {
+impl<S: Store> Records<S> {
     /// Of one environment.
     #[must_use]
-    pub const fn new(store: Opened, environment: Environment) -> Self {
+    pub const fn new(store: S, environment: Environment) -> Self {
         Self { store, environment }
     }
 

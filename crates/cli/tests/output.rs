@@ -321,6 +321,20 @@ receipt of d-7: not one request failed
     assert_eq!((&field("requests")["total"], &field("held")["longest_ms"]), (&1_204.into(), &1_480.into()));
 }
 
+/// The names at the beginning of a receipt's lines.
+fn names<'t>(lines: impl Iterator<Item = &'t str>) -> Vec<&'t str> {
+    let receipt = lines.skip_while(|line| !line.starts_with("receipt of ")).skip(1);
+    receipt.take_while(|line| line.starts_with("  ")).map(|line| line[..14].trim()).collect()
+}
+
+#[test]
+fn the_receipt_of_the_readme_is_one_that_is_printed() {
+    let mut record = record();
+    record.receipt = Some(receipt());
+    let text = plain(&receipt::lines(&record));
+    assert_eq!(names(include_str!("../../../README.md").lines()), names(text.lines()));
+}
+
 #[test]
 fn what_the_process_says_follows_from_state_and_verdict() {
     let exit = |state: State, change: fn(&mut Receipt)| {
@@ -335,6 +349,10 @@ fn what_the_process_says_follows_from_state_and_verdict() {
     assert_eq!(exit(State::Succeeded, kept), 0);
     assert_eq!(exit(State::Succeeded, |r| r.sources.values_mut().for_each(|s| s.requests.failed = 1)), 10);
     assert_eq!(exit(State::Succeeded, |r| r.sources.clear()), 6);
+    // A fleet of no instances has nothing to measure; one that became empty on the way has.
+    assert_eq!(exit(State::SucceededUnproven, |r| r.sources.clear()), 0);
+    let failed: fn(&mut Receipt) = |r| r.sources.values_mut().for_each(|s| s.requests.failed = 1);
+    assert_eq!(exit(State::SucceededUnproven, failed), 10);
     assert_eq!(exit(State::RolledBack, kept), 3);
     // Nothing was touched: the fleet is on the release before. Without one there is nothing that works.
     assert_eq!(exit(State::Failed, kept), 3);

@@ -10,7 +10,8 @@ use crate::foresight;
 use crate::output::table::{quoted, wrap};
 use crate::output::{Out, paint};
 use crate::progress::{document, frame, receipt};
-use crate::reach::{self, MOMENT, Reach};
+use crate::reach::{self, Reach};
+use crate::wait;
 use everup_core::deployment::State;
 use everup_core::ids::{DeploymentId, Version};
 use everup_core::policy::{Policy, Size, Strategy};
@@ -19,7 +20,6 @@ use everup_core::status::Status;
 use everup_release::catalog;
 use everup_web::client::Client;
 use everup_web::wire::{Deploy, Started, VersionLine};
-use std::pin::pin;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -272,13 +272,9 @@ async fn finished(reach: &Reach, id: &DeploymentId, status: Status, out: Out) ->
     }
     let mut follower = Follower::new(reach, Out::QUIET)?.of(id);
     let written = |status: &Status| status.record.as_ref().is_some_and(|r| r.id != *id || complete(r));
-    let mut receipt = pin!(follower.until(written));
-    if timeout(MOMENT, &mut receipt).await.is_err() {
-        let left = RECEIPT - MOMENT;
-        out.say(format!("waiting for the receipt, for at most {} s", left.as_secs()));
-        // One that does not come is said in the last lines.
-        let _ = timeout(left, receipt).await;
-    }
+    let receipt = timeout(RECEIPT, follower.until(written));
+    // One that does not come is said in the last lines.
+    let _ = wait::bounded("the receipt", RECEIPT, receipt, |words| out.say(words)).await;
     let wanted = "the end of the deployment could not be read";
     reach.look(wanted, async |agent: &Client| agent.deployment(Some(id)).await).await
 }

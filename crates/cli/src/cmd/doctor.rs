@@ -8,7 +8,8 @@ use crate::failure::Failure;
 use crate::follow::whole;
 use crate::output::paint;
 use crate::reach::Reach;
-use crate::store;
+use crate::store::Told;
+use crate::wait;
 use everup_core::status::{Line, Status};
 use everup_core::words;
 use everup_host::local::client::{Keeper, KeeperError};
@@ -49,7 +50,7 @@ pub fn run(_args: &Args, context: &Context) -> Result<Exit, Failure> {
     let mut findings = vec![
         Finding::new("command", command(&settings)),
         Finding::new("state folder", state(&settings)),
-        Finding::new("store", releases(&settings)),
+        Finding::new("store", releases(&settings, context)),
         Finding::new(
             "fleet",
             status.as_ref().map(fleet).unwrap_or_else(|failure| Err(failure.happened.clone())),
@@ -58,7 +59,7 @@ pub fn run(_args: &Args, context: &Context) -> Result<Exit, Failure> {
     match status {
         Err(_) => findings.push(Finding::new("address", address(&settings))),
         Ok(_) => {
-            findings.push(Finding::new("keeper", keeper(&settings)));
+            findings.push(Finding::new("keeper", keeper(&settings, context)));
             findings
                 .extend(Changes::since_up(&settings).told().map(|told| Finding::new("settings", Err(told))));
         }
@@ -93,10 +94,12 @@ fn state(settings: &Settings) -> Result<String, String> {
     }
 }
 
-fn releases(settings: &Settings) -> Result<String, String> {
-    let store = store::open(settings).map_err(|failure| failure.happened)?;
+fn releases(settings: &Settings, context: &Context) -> Result<String, String> {
     let unread = |error| Failure::new(Exit::Unreachable, "", error);
-    let versions = block_on(async { catalog::versions(&store).await.map_err(unread) });
+    let versions = block_on(async {
+        let store = Told::open(settings, context.out).await?;
+        catalog::versions(&store).await.map_err(unread)
+    });
     let versions = versions.map_err(|failure| failure.happened)?;
     Ok(format!("it answers, with {}", words::count(versions.len(), "release")))
 }
@@ -122,8 +125,9 @@ fn status(settings: &Settings, context: &Context) -> Result<Status, Failure> {
 }
 
 /// A fleet serves without its keeper, and nobody sees to it any more.
-fn keeper(settings: &Settings) -> Result<String, String> {
-    let asked = block_on(async { Ok(Keeper::at(&settings.run()).info().await) });
+fn keeper(settings: &Settings, context: &Context) -> Result<String, String> {
+    let keeper = Keeper::at(&settings.run());
+    let asked = block_on(async { Ok(wait::keeper(keeper.info(), |words| context.out.say(words)).await) });
     match asked.map_err(|failure| failure.happened)? {
         Ok(_) => Ok("it runs, and starts again what dies".to_owned()),
         Err(KeeperError::Away(_)) => Err(format!("it is gone: {KEEPER_GONE}")),

@@ -3,8 +3,10 @@
 use crate::context::{Context, block_on};
 use crate::exit::Exit;
 use crate::failure::{Failure, chain};
+use crate::output::Out;
 use crate::records::Records;
-use crate::store;
+use crate::store::Told;
+use crate::wait;
 use crate::wire_up::house::Ourselves;
 use everup_core::time::Millis;
 use everup_core::words;
@@ -46,16 +48,17 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let settings = context.settings()?;
     let keeper = Keeper::at(&settings.run());
     let killed = block_on(async {
-        if let Err(KeeperError::Away(_)) = keeper.info().await {
+        let say = |words: &str| context.out.say(words);
+        if let Err(KeeperError::Away(_)) = wait::keeper(keeper.info(), say).await {
             keep_what_is_left(&settings, context)?;
         }
-        if let Some(runs) = what_runs(&settings).await {
+        if let Some(runs) = wait::bounded("the store to answer", LOOK, what_runs(&settings), say).await {
             context.out.say(runs);
         }
         let whole = settings.deploy.drain + settings.app.stop + KILLING;
         let within = args.within.unwrap_or(whole);
-        let requests = within.min(settings.deploy.drain);
-        context.out.say(format!("ending the fleet: requests inside it have {requests}"));
+        let ending = ending(&settings, within);
+        context.out.say(format!("{ending}; what is left after {within} is killed"));
         end(&keeper, within, context).await
     })?;
     let text = if killed { "the fleet was killed" } else { "the fleet has ended" };
@@ -63,11 +66,25 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// What the end of a fleet waits for.
+pub(super) fn ending(settings: &Settings, within: Millis) -> String {
+    let (requests, apps) = (within.min(settings.deploy.drain), within.min(settings.app.stop));
+    format!("ending the fleet: requests inside it have {requests}, then its apps {apps} to stop")
+}
+
+/// The most that a keeper takes to end it: an app may get its time twice, from an agent that hangs and from the keeper.
+pub(super) fn longest(settings: &Settings) -> Millis {
+    settings.deploy.drain + settings.app.stop + settings.app.stop + KILLING
+}
+
 /// A deployment is not ended with the fleet.
 async fn what_runs(settings: &Settings) -> Option<String> {
     // Not of an agent: one that nobody asked for a while may not have heard of it.
-    let records = Records::new(store::open(settings).ok()?, settings.environment.clone());
-    let (current, state) = timeout(LOOK, records.current()).await.ok()?.ok()??;
+    let current = async {
+        let store = Told::open(settings, Out::QUIET).await.ok()?;
+        Records::new(store, settings.environment.clone()).current().await.ok()?
+    };
+    let (current, state) = timeout(LOOK, current).await.ok()??;
     Some(format!(
         "deployment {} to release {} is {state}: the next `everup up` goes on with it",
         current.id, current.request.to
@@ -97,7 +114,9 @@ async fn end(keeper: &Keeper, within: Millis, context: &Context) -> Result<bool,
     match timeout(within.as_duration(), keeper.down(false)).await {
         Ok(Ok(())) => return Ok(false),
         Ok(Err(error)) => return Err(failure(&error)),
-        Err(_) => context.out.say(format!("it has not ended within {within}: what is left is killed")),
+        Err(_) => context.out.say(format!(
+            "it has not ended within {within}: what is left is killed, which takes {KILLING} at most"
+        )),
     }
     match timeout(KILLING.as_duration(), keeper.down(true)).await {
         Ok(ended) => ended.map(|()| true).map_err(|error| failure(&error)),

@@ -7,7 +7,7 @@ use crate::output::paint;
 use crate::output::table::{Cell, Table, quoted};
 use crate::progress::{document, receipt};
 use crate::records::Records;
-use crate::store;
+use crate::store::Told;
 use everup_core::deployment::State;
 use everup_core::ids::DeploymentId;
 use everup_core::receipt::Verdict;
@@ -33,11 +33,14 @@ const WANTED: &str = "the deployments could not be read";
 /// When the store does not answer, or there is no such deployment.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let settings = context.settings()?;
-    let records = Records::new(store::open(&settings)?, settings.environment);
     let unread = |error| Failure::new(Exit::Unreachable, WANTED, error);
+    let records = async {
+        let store = Told::open(&settings, context.out).await?;
+        Ok::<_, Failure>(Records::new(store, settings.environment.clone()))
+    };
     match &args.deployment {
         Some(id) => {
-            let found = block_on(async { records.one(id).await.map_err(unread) })?;
+            let found = block_on(async { records.await?.one(id).await.map_err(unread) })?;
             let record = found.ok_or_else(|| {
                 Failure::input(WANTED, format!("there is no deployment {id}"))
                     .hint("`everup history` lists them")
@@ -45,7 +48,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
             context.out.either(&document::of(&record), || story(&record, context.out.page));
         }
         None => {
-            let records = block_on(async { records.last(args.last).await.map_err(unread) })?;
+            let records = block_on(async { records.await?.last(args.last).await.map_err(unread) })?;
             let documents: Vec<Value> = records.iter().map(document::of).collect();
             context.out.either(&documents, || table(&records).text(context.out.page));
             if records.is_empty() {

@@ -4,9 +4,9 @@ use crate::config::release::{self, RELEASE_FILE, Said};
 use crate::context::{Context, block_on};
 use crate::exit::Exit;
 use crate::failure::{Failure, chain};
-use crate::output::paint;
+use crate::output::{Out, paint};
 use crate::progress::receipt::bytes;
-use crate::store;
+use crate::store::Told;
 use crate::view::View;
 use everup_core::ids::{MigrationId, Version};
 use everup_core::release::{Command, Migration, OnFailure, ReleaseRef};
@@ -65,7 +65,7 @@ pub struct Stored {
 /// When the release is refused, its version exists with other bytes, or the store fails.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let settings = context.settings()?;
-    let stored = store(args, &context.here.join(&args.path), &settings)?;
+    let stored = store(args, &context.here.join(&args.path), &settings, context.out)?;
     let told = || {
         let size = format!("{}, {}", words::count(stored.files, "file"), bytes(stored.bytes));
         match stored.already {
@@ -95,6 +95,7 @@ pub fn store(
     args: &Args,
     path: &Path,
     settings: &everup_host::settings::Settings,
+    out: Out,
 ) -> Result<Stored, Failure> {
     let wanted = format!("{} could not be published as release {}", args.path.display(), args.version);
     let failed = |error: &dyn std::error::Error| Failure::input(&wanted, chain(error));
@@ -106,9 +107,10 @@ pub fn store(
         return Err(Failure::input(&wanted, NO_START).hint(WAYS_TO_START));
     }
     let packed = pack::pack(view.path(), draft, work.path()).map_err(|error| failed(&error))?;
-    let opened = store::open(settings)?;
-    let published = publish::publish(&opened, &packed);
-    let published = block_on(async { published.await.map_err(|error| refused(&wanted, &error)) })?;
+    let published = block_on(async {
+        let store = Told::open(settings, out).await?;
+        publish::publish(&store, &packed).await.map_err(|error| refused(&wanted, &error))
+    })?;
     Ok(stored(&published, &packed))
 }
 

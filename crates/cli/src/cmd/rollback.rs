@@ -6,7 +6,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::reach::{self, Reach};
 use crate::records::Records;
-use crate::store;
+use crate::store::Told;
 use everup_core::deployment::State;
 use everup_core::head::{Current, Head, TakeBack};
 use everup_core::record::Record;
@@ -60,7 +60,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let reach = Reach::new(&settings, context.out)?;
     block_on(async {
         // A store that does not answer leaves the refusal to the coordinator.
-        if let Ok(store) = store::open(&settings)
+        if let Ok(store) = Told::open(&settings, context.out).await
             && let Ok(Some((current, phase))) =
                 Records::new(store, settings.environment.clone()).current().await
         {

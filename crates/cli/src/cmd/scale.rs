@@ -3,6 +3,7 @@
 use crate::context::{Context, block_on};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::wait;
 use everup_core::words;
 use everup_host::local::client::{Keeper, KeeperError};
 use everup_host::settings::Settings;
@@ -34,7 +35,8 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let settings = context.settings()?;
     let keeper = Keeper::at(&settings.run());
     let refused = |error| failure(&error, args.instances, &settings);
-    block_on(async { keeper.resize(args.instances).await.map_err(refused) })?;
+    let say = |words: &str| context.out.say(words);
+    block_on(async { wait::keeper(keeper.resize(args.instances), say).await.map_err(refused) })?;
     let wanted = words::count(args.instances as usize, "instance");
     context.out.either(&Scaled { desired: args.instances }, || format!("the fleet will have {wanted}"));
     Ok(Exit::Done)

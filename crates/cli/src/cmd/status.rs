@@ -7,6 +7,7 @@ use crate::follow::{Ended, Follower, whole};
 use crate::output::paint;
 use crate::progress::{frame, receipt};
 use crate::reach::Reach;
+use crate::wait;
 use everup_host::local::client::KeeperError;
 use everup_release::publish::now;
 use everup_web::client::Client;
@@ -62,7 +63,8 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
 
 /// Says it where nobody keeps the fleet.
 async fn say_who_keeps(reach: &Reach, context: &Context) {
-    if let Err(KeeperError::Away(_)) = reach.keeper().info().await {
+    let asked = wait::keeper(reach.keeper().info(), |words| context.out.say(words)).await;
+    if let Err(KeeperError::Away(_)) = asked {
         context.out.say(format!("{}: the keeper is gone: {KEEPER_GONE}", paint::bad("trouble")));
     }
 }

@@ -1,21 +1,26 @@
 //! `everup up`: the fleet on this machine.
 
+use super::down;
 use crate::changes::Changes;
 use crate::context::{Context, block_on};
 use crate::exit::Exit;
 use crate::failure::{Failure, chain};
-use crate::output::paint;
-use crate::store;
+use crate::follow::Interrupts;
+use crate::output::{Out, paint};
+use crate::store::Told;
+use crate::wait;
 use crate::wire_up::house::{Ourselves, program};
 use crate::wire_up::places::Places;
 use crate::wire_up::ready::{self, GATHERING, Ready};
 use everup_core::seams::Clock;
+use everup_core::time::Millis;
 use everup_core::words;
 use everup_host::clock::TokioClock;
-use everup_host::local::client::Keeper;
+use everup_host::local::client::{Keeper, KeeperError};
 use everup_host::local::keeper::{KeepError, Keeping};
 use everup_host::local::ledger::Who;
 use everup_host::local::lock::LockError;
+use everup_host::local::wire::Info;
 use everup_host::local::{self, files};
 use everup_host::proc::Identity;
 use everup_host::settings::Settings;
@@ -46,12 +51,14 @@ const READY: &str = "ready";
 /// When another keeper has the fleet, the port is taken, or a file cannot be used.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let settings = context.settings()?;
-    store::open(&settings)?;
+    block_on(Told::open(&settings, context.out))?;
     the_user_exists(&settings)?;
-    if !args.background && is_kept(&settings) {
+    if !args.background
+        && let Some(info) = block_on(kept(&settings, context))?
+    {
         let changes = Changes::since_up(&settings);
         if !changes.ready.is_empty() || !changes.fixed.is_empty() {
-            return block_on(take_over(&settings, &changes, context));
+            return take_over(&settings, &changes, &info, context);
         }
     }
     if args.detach {
@@ -75,20 +82,29 @@ fn the_user_exists(settings: &Settings) -> Result<(), Failure> {
         .hint("create it, or change `user` in [app] in everup.toml"))
 }
 
-fn is_kept(settings: &Settings) -> bool {
-    let info = async { Keeper::at(&settings.run()).info().await.map_err(failed) };
-    block_on(info).is_ok()
+/// What the keeper says, if there is one.
+async fn kept(settings: &Settings, context: &Context) -> Result<Option<Info>, Failure> {
+    let keeper = Keeper::at(&settings.run());
+    match wait::keeper(keeper.info(), |words| context.out.say(words)).await {
+        Ok(info) => Ok(Some(info)),
+        Err(KeeperError::Away(_)) => Ok(None),
+        Err(error) => Err(failed(error).hint("`everup down` ends it")),
+    }
 }
 
 /// A fleet that runs gets the new settings: its agents begin again with them, which touches neither gates nor apps.
-async fn take_over(settings: &Settings, changes: &Changes, context: &Context) -> Result<Exit, Failure> {
+fn take_over(
+    settings: &Settings,
+    changes: &Changes,
+    info: &Info,
+    context: &Context,
+) -> Result<Exit, Failure> {
     let wanted = "everup.toml could not be taken over by the fleet that runs";
     if !changes.fixed.is_empty() {
         let happened = format!("{} can only change while the fleet is down", changes.fixed.join(", "));
         return Err(Failure::new(Exit::Busy, wanted, happened)
             .hint("undo that change, or `everup down` and `everup up`; nothing was changed"));
     }
-    let info = Keeper::at(&settings.run()).info().await.map_err(failed)?;
     files::replace(&Places::of(settings).settings(), settings).map_err(|error| failed(chain(&error)))?;
     let instances = info.fleet.members.members.keys().cloned();
     let agents = instances.filter_map(|id| Identity::of(info.process(&Who::Agent(id))?));
@@ -125,9 +141,29 @@ async fn keep(settings: &Settings, background: bool, context: &Context) -> Resul
         }
     });
     if !background {
-        context.out.say(format!("starting {} of {}", settings.environment, settings.application));
+        context.out.say(format!("{}; Ctrl-C ends it", starting(settings, "")));
+        spawn_local(says_what_ctrl_c_waits_for(settings.clone(), out));
     }
     keeping.run().await.map_err(|error| failure(&error))
+}
+
+/// What a start waits for, and until when.
+fn starting(settings: &Settings, place: &str) -> String {
+    let Settings { environment, application, .. } = settings;
+    format!(
+        "starting {environment} of {application}{place}: its instances have {} s to be there, and {} to serve what was deployed",
+        GATHERING.as_secs(),
+        settings.deploy.start
+    )
+}
+
+/// The keeper hears Ctrl-C itself.
+async fn says_what_ctrl_c_waits_for(settings: Settings, out: Out) {
+    if let Ok(mut interrupts) = Interrupts::listen() {
+        interrupts.next().await;
+        let (most, ending) = (down::longest(&settings), down::ending(&settings, Millis(u64::MAX)));
+        out.say(format!("{ending}, {most} in all at most; Ctrl-C once more kills what is left"));
+    }
 }
 
 /// Starts this program again in the background, and waits until it says that the fleet is in service.
@@ -140,13 +176,7 @@ fn detach(settings: &Settings, context: &Context) -> Result<Exit, Failure> {
     command.args(context.config.iter().flat_map(|path| [OsStr::new("--config"), path.as_os_str()]));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::from(log));
     let mut child = command.spawn().map_err(failed)?;
-    context.out.say(format!(
-        "starting {} of {} in the background: its instances have {} s to be there, and {} to serve what was deployed",
-        settings.environment,
-        settings.application,
-        GATHERING.as_secs(),
-        settings.deploy.start
-    ));
+    context.out.say(starting(settings, " in the background"));
     let lines = child.stdout.take().map(|out| BufReader::new(out).lines());
     let ready = lines.into_iter().flatten().map_while(Result::ok).any(|line| line == READY);
     if !ready {

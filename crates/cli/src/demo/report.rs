@@ -8,6 +8,8 @@ use crate::output::FailureFields;
 use crate::progress::document;
 use everup_core::deployment::State;
 use everup_core::ids::InstanceId;
+use everup_core::plan::min_in_service;
+use everup_core::policy::Strategy;
 use everup_core::receipt::Verdict;
 use everup_core::record::Record;
 use everup_core::words;
@@ -17,7 +19,9 @@ use serde_json::Value;
 /// What the demo showed.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
-    /// The deployments, each with every field of its receipt.
+    /// The deployment of release 1, before there were users.
+    pub first_deployment: Option<Value>,
+    /// Those that users were served through, each with every field of its receipt.
     pub deployments: Vec<Value>,
     /// The instance that was killed.
     pub instance_killed: Option<InstanceKilled>,
@@ -41,6 +45,10 @@ fn why<S: Serializer>(error: &Option<Failure>, to: S) -> Result<S::Ok, S::Error>
 pub struct InstanceKilled {
     /// Which.
     pub instance: InstanceId,
+    /// The main process of its app.
+    pub app: u32,
+    /// That of the app which serves in its place.
+    pub new_app: Option<u32>,
     /// Requests that were inside it and failed with it.
     pub lost: u64,
     /// Until all instances were in service again.
@@ -57,9 +65,26 @@ pub struct CoordinatorKilled {
 }
 
 impl Report {
-    /// Adds a deployment that should have ended in `expected`, without a failed request.
-    pub fn deployment(&mut self, record: &Record, expected: State) {
+    /// Adds the first deployment: nothing served before it, so that it has only to end well.
+    pub fn first(&mut self, record: &Record) {
+        if record.receipt.as_ref().is_some_and(|receipt| receipt.verdict == Verdict::Broken) {
+            self.broken(format!("requests failed while release {} was deployed", record.to));
+        }
+        self.first_deployment = Some(document::of(record));
+    }
+
+    /// Adds a deployment that should have ended in `expected`, without a failed request and, in a rolling one, with as
+    /// many of the fleet's instances in service all the time as its policy says.
+    pub fn deployment(&mut self, record: &Record, expected: State, instances: u32) {
         let to = &record.to;
+        let promised = min_in_service(&record.policy, instances);
+        let lowest = record.receipt.as_ref().and_then(|receipt| receipt.lowest_in_service);
+        if record.policy.strategy == Strategy::Rolling && lowest.is_none_or(|lowest| lowest < promised) {
+            let seen = lowest.map_or("an unknown number".to_owned(), |lowest| lowest.to_string());
+            self.broken(format!(
+                "{seen} of {instances} were in service at some time while release {to} was deployed, not {promised}"
+            ));
+        }
         if record.state != expected {
             self.broken(format!("release {to} ended {}, not {expected}: {}", record.state, record.because));
         }
@@ -141,7 +166,7 @@ mod tests {
             longest_gap_ms: 0,
             p50_ms: Percentile::default(),
             p99_ms: Percentile::default(),
-            lowest_in_service: None,
+            lowest_in_service: Some(3),
             duration_ms: 0,
             phases: Vec::new(),
             instances_ms: BTreeMap::new(),
@@ -154,8 +179,39 @@ mod tests {
 
     fn after(state: State, verdict: Option<Verdict>) -> Report {
         let mut report = Report::default();
-        report.deployment(&record(state, verdict), State::Succeeded);
+        report.deployment(&record(state, verdict), State::Succeeded, 4);
         report
+    }
+
+    /// One that could be planned as it was, and one that could not.
+    #[test]
+    fn capacity_is_a_promise_of_rolling_deployments() {
+        let ends = |strategy: Strategy, lowest: Option<u32>| {
+            let mut record = record(State::Succeeded, Some(Verdict::Kept));
+            record.policy.strategy = strategy;
+            record.receipt.as_mut().unwrap().lowest_in_service = lowest;
+            let mut report = Report::default();
+            report.deployment(&record, State::Succeeded, 4);
+            report.exit()
+        };
+        assert_eq!(ends(Strategy::Rolling, Some(3)), Exit::Done);
+        assert_eq!(ends(Strategy::Rolling, Some(2)), Exit::PromiseBroken);
+        assert_eq!(ends(Strategy::Rolling, None), Exit::PromiseBroken);
+        assert_eq!(ends(Strategy::AllAtOnce, Some(0)), Exit::Done);
+    }
+
+    #[test]
+    fn the_first_deployment_has_only_to_end_well() {
+        for (verdict, exit) in [
+            (Verdict::Kept, Exit::Done),
+            (Verdict::NotMeasured, Exit::Done),
+            (Verdict::Broken, Exit::PromiseBroken),
+        ] {
+            let mut report = Report::default();
+            report.first(&record(State::Succeeded, Some(verdict)));
+            assert_eq!(report.exit(), exit);
+            assert_eq!(report.first_deployment.unwrap()["id"], "d-7");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::cmd::publish;
 use crate::config::{self, FILE};
 use crate::exit::Exit;
 use crate::failure::{Failure, chain};
+use crate::output::Out;
 use everup_core::ids::Version;
 use everup_host::settings::Settings;
 use std::fs;
@@ -116,7 +117,8 @@ impl Stage {
         };
         files().map_err(failed)?;
         let version = Version::new(version).map_err(|error| failed(chain(&error)))?;
-        publish::store(&publish::Args::plain(&source, version), &source, &self.settings).map(|_| ())
+        publish::store(&publish::Args::plain(&source, version), &source, &self.settings, Out::QUIET)
+            .map(|_| ())
     }
 
     fn migration(&self) -> String {

@@ -49,8 +49,9 @@ pub fn problems(record: &Record) -> Vec<(&InstanceId, &Problem)> {
 #[must_use]
 pub fn exit(record: &Record) -> Exit {
     match (record.state, record.receipt.as_ref().map(|receipt| receipt.verdict)) {
+        (State::Succeeded | State::SucceededUnproven, Some(Verdict::Broken)) => Exit::PromiseBroken,
+        // Where nobody was left who serves there is nothing to measure.
         (State::Succeeded, Some(Verdict::Kept)) | (State::SucceededUnproven, _) => Exit::Done,
-        (State::Succeeded, Some(Verdict::Broken)) => Exit::PromiseBroken,
         (State::Succeeded, _) => Exit::NotMeasured,
         (State::RolledBack | State::Aborted, _) => Exit::RolledBack,
         // Nothing was touched: the fleet is as it was.

@@ -16,7 +16,7 @@ use everup_web::wire::Published;
 #[derive(Clone)]
 pub(super) struct StoreLibrary {
     store: AnyStore,
-    records: Records,
+    records: Records<AnyStore>,
     probing: Probing,
     /// Whether the settings say how an app is started whose release does not.
     starts_any: bool,

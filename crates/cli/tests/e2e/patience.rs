@@ -4,7 +4,8 @@ use crate::harness::{Fleet, Program, Said, Setup, Shop, freeze, is_root, signal,
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -192,13 +193,98 @@ fn an_agent_that_falls_silent_is_left_for_another() {
 #[test]
 fn a_keeper_that_hangs_is_named() {
     let fleet = Shop::new(&Setup { instances: 1, ..Setup::default() }).up();
-    for words in [&["versions"][..], &["status", "--json"]] {
+    for (words, code) in [
+        (&["versions"][..], 0),
+        (&["status", "--json"], 0),
+        (&["scale", "1"], 0),
+        (&["doctor"], 2),
+        (&["up"], 7),
+        (&["down"], 0),
+    ] {
         freeze(fleet.keeper.id());
         let asking = Asking::begin(fleet.command(words));
         asking.says("waiting for the keeper to answer, for at most 29 s");
         signal(fleet.keeper.id(), Signal::CONT);
-        asking.ended().done();
+        asking.ended().ended(code);
     }
+}
+
+/// A bucket that has nothing: what is looked for in it is answered, and all else never.
+fn bucket_that_hangs() -> String {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let answer = |mut stream: TcpStream| {
+        let head = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+        let head: Vec<String> = head.take_while(|line| !line.is_empty()).collect();
+        if head[0].starts_with("PUT") || head[0].contains("list-type") {
+            std::thread::park();
+        }
+        let nothing = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        stream.write_all(nothing.as_bytes()).unwrap();
+    };
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || answer(stream));
+        }
+    });
+    endpoint
+}
+
+#[test]
+fn a_store_that_hangs_is_named() {
+    if !cfg!(feature = "s3") {
+        return;
+    }
+    let mut shop = Shop::new(&Setup::default());
+    shop.keep_in_s3("shop", &bucket_that_hangs());
+    shop.write("release/everup.release.toml", "[start]\ncommand = \"true\"\n");
+    let begin = |words: &[&str]| {
+        let mut command = shop.command(words);
+        command.env("AWS_ACCESS_KEY_ID", "id").env("AWS_SECRET_ACCESS_KEY", "secret");
+        Asking::begin(command)
+    };
+    let asking = [(&["history"][..], 9), (&["versions"], 9), (&["doctor"], 2)];
+    let asking = asking.map(|(words, code)| (begin(words), code));
+    let publishing = begin(&["publish", "release", "--version", "1"]);
+    let store = format!("the store s3://shop/{}", shop.path().file_name().unwrap().to_str().unwrap());
+    for (asking, code) in asking {
+        asking.says(&format!("waiting for {store} to answer, for at most 9 s"));
+        asking.ended().ended(code);
+    }
+    publishing.says(&format!("waiting for {store} to take "));
+    publishing.says(": for as long as some of it arrives every 120 s");
+    publishing.interrupt();
+    publishing.ended();
+}
+
+/// What is only said, or is found out elsewhere as well, is waited for in words, too.
+#[test]
+fn a_disk_that_hangs_is_named() {
+    let fleet =
+        Shop::serving(&Setup { instances: 1, ..Setup::default() }, &Program::python(), &Program::python());
+    let stuck = StuckHead::of(&fleet);
+    let asking = Asking::begin(fleet.command(&["rollback"]));
+    asking.says(&format!("waiting for the store {} to answer, for at most 9 s", fleet.store().display()));
+    asking.interrupt();
+    asking.ended();
+    let asking = Asking::begin(fleet.command(&["down"]));
+    asking.says("waiting for the store to answer, for at most 1 s");
+    asking.says("requests inside it have 5 s, then its apps 3 s to stop; what is left after 28 s is killed");
+    drop(stuck);
+    asking.ended().done();
+}
+
+#[test]
+fn what_a_fleet_in_the_foreground_waits_for_is_said() {
+    let shop = Shop::new(&Setup { instances: 1, ..Setup::default() });
+    let keeper = Asking::begin(shop.keeper());
+    keeper.says("its instances have 30 s to be there, and 20 s to serve what was deployed; Ctrl-C ends it");
+    keeper.says("the service  http://");
+    keeper.interrupt();
+    keeper.says(
+        "requests inside it have 5 s, then its apps 3 s to stop, 31 s in all at most; Ctrl-C once more",
+    );
+    keeper.ended().done();
 }
 
 /// What an answer takes the prober has to wait for.

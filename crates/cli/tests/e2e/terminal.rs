@@ -77,6 +77,19 @@ fn ctrl_c_while_the_demo_starts_leaves_nothing() {
     assert_eq!(left(shop.path()), Vec::<i32>::new());
 }
 
+/// Whoever wants to see the story alone has to press nothing.
+#[test]
+fn the_demo_that_is_told_once_ends_by_itself() {
+    let shop = Shop::new(&Setup::default());
+    let terminal = Terminal::run(&shop, &["demo", "--once"], 100);
+    terminal.shows("the end of the story", |line| {
+        line.contains("every promise was kept") || line.starts_with("broken promise:")
+    });
+    let (code, lines) = terminal.ended();
+    assert!([0, 10].contains(&code), "{code}\n{}", lines.join("\n"));
+    assert_eq!(left(shop.path()), Vec::<i32>::new());
+}
+
 /// It stays up, and says where everything is; Ctrl-C ends it.
 #[test]
 fn the_demo_stays_until_ctrl_c() {

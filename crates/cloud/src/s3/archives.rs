@@ -16,7 +16,7 @@ use tokio::io::AsyncReadExt;
 const PART: u64 = 8 << 20;
 const MOST_PARTS: u64 = 9_000;
 /// A part that takes longer is given up: half a megabit a second is no connection to publish over.
-pub(super) const PART_DEADLINE: Duration = Duration::from_secs(120);
+pub const PART_DEADLINE: Duration = Duration::from_secs(120);
 
 impl Shelf for S3 {
     async fn put(&self, key: &str, from: &Path) -> Result<(), StoreError> {

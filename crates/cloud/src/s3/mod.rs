@@ -7,6 +7,7 @@
 mod archives;
 mod location;
 
+pub use archives::PART_DEADLINE;
 pub use location::{BadLocation, Location};
 
 use everup_core::seams::{Etag, Got, Store, StoreError, Wrote};
@@ -62,7 +63,7 @@ impl S3 {
             .with_bucket_name(&location.bucket)
             .with_conditional_put(S3ConditionalPut::ETagMatch)
             .with_client_options(
-                ClientOptions::new().with_timeout(archives::PART_DEADLINE).with_connect_timeout(DEADLINE / 2),
+                ClientOptions::new().with_timeout(PART_DEADLINE).with_connect_timeout(DEADLINE / 2),
             )
             .with_retry(RetryConfig {
                 backoff: BackoffConfig::default(),

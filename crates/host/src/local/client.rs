@@ -12,7 +12,7 @@ use tokio::net::UnixStream;
 /// An answer of the keeper's is at most so long: a fleet of thousands fits.
 const LONGEST_ANSWER: u64 = 4 << 20;
 /// Longer than the keeper ever takes.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 /// While the keeper is away nobody can tell of a change; its file is looked at so often.
 const AWAY: Duration = Duration::from_secs(1);
 

@@ -14,6 +14,8 @@ mod key;
 mod object;
 mod write;
 
+pub use archives::PIECE;
+
 use everup_core::seams::{Etag, Got, Store, StoreError, Wrote};
 use std::fs;
 use std::io;

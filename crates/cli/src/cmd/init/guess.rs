@@ -63,8 +63,13 @@ fn procfile(folder: &Path) -> Option<Guess> {
 }
 
 fn node(folder: &Path) -> Option<Guess> {
-    let package: serde_json::Value = serde_json::from_str(&read(folder, "package.json")?).ok()?;
     let what = "a Node.js app";
+    let Some(package) = read(folder, "package.json") else {
+        // Without package.json, other names may as well be scripts of pages.
+        let guess = found(what, "exec node server.js", "It has to read process.env.PORT.");
+        return guess.filter(|_| has(folder, "server.js"));
+    };
+    let package: serde_json::Value = serde_json::from_str(&package).ok()?;
     match package["scripts"]["start"].as_str() {
         // Without npm in between, the app itself gets the signal that ends it.
         Some(start) if start.starts_with("node ") => {
@@ -192,4 +197,18 @@ fn files(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = files.filter_map(|item| item.file_name().into_string().ok()).collect();
     names.sort();
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Guess;
+
+    #[test]
+    fn a_server_in_javascript_needs_no_package() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("app.js"), "").unwrap();
+        assert_eq!(Guess::of(folder.path()).what, None);
+        std::fs::write(folder.path().join("server.js"), "").unwrap();
+        assert_eq!(Guess::of(folder.path()).command, "exec node server.js");
+    }
 }

@@ -1,5 +1,9 @@
 //! The store that the settings name: a folder on this machine, or a bucket.
 
+mod told;
+
+pub use told::Told;
+
 use crate::changes::running;
 use crate::exit::Exit;
 use crate::failure::{Failure, chain};
