@@ -62,6 +62,20 @@ fn what_is_signed_as_it_should_be_is_let_in() {
     assert_eq!((verified.key.as_str(), verified.nonce.as_str(), verified.created), ("a", "n1", NOW));
 }
 
+/// Its signature was made by another implementation.
+#[test]
+fn the_request_in_the_guide_is_let_in() {
+    let guide = include_str!("../../../docs/guide/http.md");
+    let shown = guide.split("```http\n").nth(1).unwrap().split("```").next().unwrap();
+    let (head, fields) = shown.trim_end().split_once('\n').unwrap();
+    let [method, target, _] = head.split(' ').collect::<Vec<_>>()[..] else { panic!("{head}") };
+    let fields = fields.lines().map(|line| line.split_once(": ").unwrap());
+    let request = Request::builder().method(method).uri(target);
+    let request = fields.fold(request, |request, (name, value)| request.header(name, value));
+    let parts = request.body(()).unwrap().into_parts().0;
+    assert_eq!(verify(&parts, b"").unwrap().created, NOW);
+}
+
 #[test]
 fn what_was_changed_on_its_way_is_refused() {
     let change = |change: &dyn Fn(&mut Parts)| {

@@ -1,23 +1,27 @@
 //! An agent's HTTP API: the engine's mailbox and board, over signed HTTP.
 //!
-//! [`app`] makes the routes, [`serve`] gives them a listening socket. Everything but `/healthz` wants a signature
-//! (`guard`); everything has a bound: connections, the time for a head and a body, the size of both, the wait for
-//! the engine, the length of a poll. What only the coordinator can say or do is asked of the coordinator
-//! (`forward`), once.
+//! [`app`] makes the API of its [`routes`](routes()), [`serve`] gives it a listening socket, [`OPENAPI`] describes it.
+//! Everything but `/healthz` wants a signature (`guard`); everything has a bound: connections, the time for a head and
+//! a body, the size of both, the wait for the engine, the length of a poll. What only the coordinator can say or do is
+//! asked of the coordinator (`forward`), once.
 
 mod answer;
 mod deployments;
+mod document;
 mod events;
 mod forward;
 mod guard;
 mod listen;
 mod mail;
 mod peer;
+mod routes;
 mod status;
 mod versions;
 
+pub use document::OPENAPI;
 pub use events::KEEP_ALIVE;
 pub use listen::serve;
+pub use routes::{Route, routes};
 
 use crate::clock::WallClock;
 use crate::keyring::Keyring;
@@ -25,8 +29,6 @@ use crate::library::Library;
 use crate::peers::HttpPeers;
 use crate::signing::{Nonces, Receiver};
 use axum::Router;
-use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
 use everup_core::policy::Policy;
 use everup_core::status::Status;
 use everup_engine::mailbox::{Commands, Inbox};
@@ -66,31 +68,9 @@ pub struct Backend {
 /// The backend, as the handlers share it.
 type Shared = Arc<Backend>;
 
-/// The API's routes.
+/// The API.
 pub fn app(backend: Backend) -> Router {
-    let backend = Arc::new(backend);
-    Router::new()
-        .route("/", get(status::pointer))
-        .route("/version", get(status::version))
-        .route("/upgrade", post(deployments::upgrade))
-        .route("/metrics", get(status::metrics))
-        .route("/v1/status", get(status::status))
-        .route("/v1/fleet", get(status::fleet))
-        .route("/v1/events", get(events::events))
-        .route("/v1/versions", get(versions::versions))
-        .route("/v1/deployments", get(deployments::list).post(deployments::deploy))
-        .route("/v1/deployments/{id}", get(deployments::one))
-        .route("/v1/deployments/{id}/words", post(deployments::say))
-        .route("/v1/probes", get(status::probes))
-        .route("/v1/peer/greet", post(peer::greet))
-        .route("/v1/peer/order", post(peer::order))
-        .route("/v1/peer/watch", get(peer::watch))
-        .route("/v1/peer/poke", post(peer::poke))
-        .fallback(answer::no_route)
-        .method_not_allowed_fallback(answer::no_method)
-        .layer(from_fn_with_state(backend.clone(), guard::guard))
-        .route("/healthz", get(status::healthz))
-        .with_state(backend)
+    routes::router(Arc::new(backend))
 }
 
 impl Backend {

@@ -39,7 +39,8 @@ pub(super) async fn pointer() -> &'static str {
     "everup agent\n\
      GET /version  POST /upgrade?version=&strategy=\n\
      GET /v1/status?since=&of=  /v1/events  /v1/fleet  /v1/versions  /v1/probes?from=&to=  /metrics\n\
-     GET, POST /v1/deployments  GET /v1/deployments/{id}  POST /v1/deployments/{id}/words\n"
+     GET, POST /v1/deployments  GET /v1/deployments/{id}  POST /v1/deployments/{id}/words\n\
+     GET /v1/openapi.json describes all of it\n"
 }
 
 pub(super) async fn version(State(backend): State<Shared>) -> Json<Runs> {

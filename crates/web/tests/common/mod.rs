@@ -6,12 +6,13 @@ use everup_core::head::Head;
 use everup_core::ids::{DeploymentId, Fence, InstanceId, Term, WriteId};
 use everup_core::instance::{Phase, View};
 use everup_core::order::{Ack, Obeyed, Order};
-use everup_core::record::Word;
+use everup_core::receipt::Window;
+use everup_core::record::{Record, Word};
 use everup_core::release::{Digest, ReleaseRef};
 use everup_core::status::{Line, Status};
 use everup_core::time::Wall;
 use everup_engine::mailbox::{Call, Command, Refused};
-use everup_engine::prober::Samples;
+use everup_engine::prober::{Outcome, Sample, Samples};
 use everup_web::client::{Client, Http};
 use everup_web::clock::WallClock;
 use everup_web::keyring::Keyring;
@@ -67,8 +68,8 @@ impl HandClock {
     }
 }
 
-/// Releases 1, which nobody knows how to start, 2, 2-rc1 and 10; no records.
-struct Shelf;
+/// Releases 1, which nobody knows how to start, 2, 2-rc1 and 10; these records.
+struct Shelf(Vec<Record>);
 
 impl Library for Shelf {
     fn versions(&self) -> Answer<'_, Vec<Published>> {
@@ -82,16 +83,18 @@ impl Library for Shelf {
         async move { Ok(["10", "2", "2-rc1", "1"].map(published).to_vec()) }.boxed()
     }
 
-    fn records(&self, _most: usize) -> Answer<'_, Vec<everup_core::record::Record>> {
-        async { Ok(Vec::new()) }.boxed()
+    fn records(&self, _most: usize) -> Answer<'_, Vec<Record>> {
+        async { Ok(self.0.clone()) }.boxed()
     }
 
-    fn record<'a>(&'a self, _id: &'a DeploymentId) -> Answer<'a, Option<everup_core::record::Record>> {
-        async { Ok(None) }.boxed()
+    fn record<'a>(&'a self, id: &'a DeploymentId) -> Answer<'a, Option<Record>> {
+        async move { Ok(self.0.iter().find(|record| record.id == *id).cloned()) }.boxed()
     }
 
-    fn probes(&self, window: everup_core::receipt::Window) -> Answer<'_, Samples> {
-        async move { Ok(Samples { seen: vec![window], samples: Vec::new() }) }.boxed()
+    fn probes(&self, window: Window) -> Answer<'_, Samples> {
+        let Window { from: due, to: ended } = window;
+        let sample = Sample { due, sent: due, ended, outcome: Outcome::Status(503) };
+        async move { Ok(Samples { seen: vec![window], samples: vec![sample] }) }.boxed()
     }
 }
 
@@ -125,6 +128,7 @@ pub struct Options {
     pub keys: Vec<Key>,
     pub nonces: Nonces,
     pub refuse: Answers,
+    pub records: Vec<Record>,
     /// Where the other agents are.
     pub addresses: Addresses,
 }
@@ -137,6 +141,7 @@ impl Default for Options {
             keys: vec![key("a")],
             nonces: Nonces::in_memory(),
             refuse: Arc::new(|| None),
+            records: Vec::new(),
             addresses: Addresses::default(),
         }
     }
@@ -217,7 +222,7 @@ impl Agent {
             inbox: engine(id.clone(), told.clone()),
             commands: coordinator(told.clone(), options.refuse),
             status: board,
-            library: Arc::new(Shelf),
+            library: Arc::new(Shelf(options.records)),
             peers: HttpPeers::new(Http::new(keyring.clone(), clock.hand_in()), resolve),
             keyring,
             nonces: options.nonces,
