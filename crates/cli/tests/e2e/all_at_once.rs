@@ -78,7 +78,8 @@ fn posts_and_streams_over_a_change_that_the_old_release_does_not_survive() {
     // A stream lasts less than half a second, and has the time to end.
     assert_eq!(tally.kinds["stream"].ended_by_design, 0, "{tally:?}");
     // The old release could not run any more, and nobody may start it.
-    fleet.everup(&["deploy", "1"]).ended(2).says(&["1"]);
+    let refused = fleet.everup(&["deploy", "1"]).ended(2);
+    refused.says(&["release 1 may not run any more", "a migration has changed the database since"]);
     fleet.all_serve(4, "2");
 }
 

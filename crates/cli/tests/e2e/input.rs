@@ -8,9 +8,12 @@ use std::os::unix::fs::PermissionsExt;
 #[test]
 fn an_unknown_version_names_the_near_ones() {
     let shop = Shop::new(&Setup { instances: 1, ..Setup::default() });
-    shop.publish("2.4.1", &Program::python());
+    for version in ["9", "2.4.1", "2.4.2"] {
+        shop.publish(version, &Program::python());
+    }
     let fleet = shop.up();
-    fleet.everup(&["deploy", "2.4.11"]).ended(2).says(&["2.4.11", "2.4.1"]);
+    let said = fleet.everup(&["deploy", "2.4.3"]).ended(2);
+    said.says(&["there is no release 2.4.3", "the store has 2.4.2, 2.4.1 and 9"]);
     assert!(fleet.head().is_none_or(|head| head.current.is_none()));
 }
 
