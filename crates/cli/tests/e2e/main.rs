@@ -26,6 +26,7 @@ mod outage;
 mod patience;
 mod programs;
 mod read_only;
+mod receipts;
 mod refusals;
 mod rolling;
 mod scaling;
