@@ -139,7 +139,7 @@ impl Life {
         let records = self.fleet.deployments().into_iter().filter_map(|id| self.fleet.record(&id));
         let receipts: Vec<_> = records.filter_map(|record| record.receipt).collect();
         let is_told = receipts.iter().any(|receipt| receipt.verdict != Verdict::Kept);
-        assert!(is_told || tally.failed() == 0, "{:#?}, and every receipt says kept", tally.misses);
+        assert!(is_told || tally.failed() == 0, "{:#?}, and every receipt says kept", tally.reasons);
     }
 
     /// Has the fleet become as large as it is to be; done when whoever comes knows what to do.

@@ -2,7 +2,6 @@
 
 use super::until;
 use everup_cli::load::{Load, Plan, Tally};
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 /// Users at work.
@@ -56,7 +55,7 @@ impl Users {
     #[track_caller]
     pub(crate) fn all_served(self) -> Tally {
         let (tally, plan) = self.go();
-        assert_eq!(tally.failed(), 0, "of {} requests: {:#?}", tally.total(), reasons(&tally));
+        assert_eq!(tally.failed(), 0, "of {} requests: {:#?}", tally.total(), tally.reasons);
         assert_eq!(tally.empty(&plan), None);
         tally
     }
@@ -66,7 +65,7 @@ impl Users {
     pub(crate) fn served_but(self, inside: u64) -> Tally {
         let (tally, plan) = self.go();
         let (failed, total) = (tally.failed(), tally.total());
-        assert!(failed <= inside, "{failed} of {total} requests failed: {:#?}", reasons(&tally));
+        assert!(failed <= inside, "{failed} of {total} requests failed: {:#?}", tally.reasons);
         assert_eq!(tally.empty(&plan), None);
         tally
     }
@@ -77,13 +76,4 @@ impl Users {
         self.more();
         (self.load.end(), self.plan)
     }
-}
-
-/// Why requests failed, and how many for each reason; of the first ones.
-fn reasons(tally: &Tally) -> BTreeMap<&str, u32> {
-    let mut reasons = BTreeMap::new();
-    for miss in &tally.misses {
-        *reasons.entry(miss.reason.as_str()).or_default() += 1;
-    }
-    reasons
 }
