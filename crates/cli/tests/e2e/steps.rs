@@ -11,7 +11,7 @@ impl Life {
     fn dies(&mut self, who: Who, step: Step) -> Ended {
         let (ended, last) = self.meanwhile(step, |life, victim| life.kill(who, victim));
         assert!(
-            who.has_requests() || last.is_none_or(|answer| answer.starts_with("HTTP/1.1 200")),
+            self.inside > 0 || last.is_none_or(|answer| answer.starts_with("HTTP/1.1 200")),
             "the last request of the old app was not answered"
         );
         ended
@@ -61,6 +61,7 @@ fn lives_on(mut life: Life, who: Who, steps: &[Step]) {
     for step in steps {
         let before = life.serving;
         let ended = life.dies(who, *step);
+        let record = ended.record.clone();
         match outcome(who, way, *step) {
             Outcome::Succeeds => drop(ended.succeeded_somehow()),
             Outcome::Either if ended.record.state == State::Succeeded => drop(ended.succeeded_somehow()),
@@ -75,6 +76,7 @@ fn lives_on(mut life: Life, who: Who, steps: &[Step]) {
             migrated.push(life.version.to_string());
         }
         life.all_serve();
+        life.judge(who, &record);
     }
     assert_eq!(life.ran(), migrated);
     if who == Who::Sleeper {

@@ -2,6 +2,7 @@
 
 use super::until;
 use everup_cli::load::{Load, Plan, Tally};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 /// Users at work.
@@ -49,6 +50,16 @@ impl Users {
     /// How many of their requests wait for an answer now.
     pub(crate) fn waiting(&self) -> u64 {
         self.load.under_way()
+    }
+
+    /// How many of their requests failed so far.
+    pub(crate) fn failed(&self) -> u64 {
+        self.load.figures().1
+    }
+
+    /// Why, and how many for each reason.
+    pub(crate) fn reasons(&self) -> BTreeMap<String, u64> {
+        self.load.tally().reasons
     }
 
     /// They go; not one of their requests failed, and there were some of each kind.
