@@ -27,6 +27,27 @@ fn a_wrong_key_and_a_wrong_type_have_their_place() {
     assert!(!shop.state().join("keys.json").exists());
 }
 
+/// Somebody edits the file of a fleet that serves: no command takes it, and nobody else notices.
+#[test]
+fn a_typo_while_the_fleet_serves() {
+    let fleet =
+        Shop::serving(&Setup { instances: 2, ..Setup::default() }, &Program::python(), &Program::python());
+    let users = fleet.users();
+    let (apps, deployments) = (fleet.apps(), fleet.deployments());
+    fleet.edit("interval = \"200ms\"", "intervall = \"200ms\"");
+    for words in [&["up"][..], &["up", "--detach"], &["deploy", "2"]] {
+        let said = fleet.everup(words).ended(2);
+        said.says(&["everup.toml:", "intervall", "did you mean `interval`?"]);
+        users.more();
+    }
+    fleet.edit("intervall", "interval");
+    fleet.all_serve(2, "1");
+    assert_eq!((fleet.apps(), fleet.deployments()), (apps, deployments));
+    fleet.deploy(&["2"]).succeeded();
+    fleet.all_serve(2, "2");
+    users.all_served();
+}
+
 #[test]
 fn a_taken_port() {
     let shop = Shop::new(&Setup::default());
