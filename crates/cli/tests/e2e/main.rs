@@ -16,6 +16,7 @@ mod all_at_once;
 mod broken;
 mod clocks;
 mod deaths;
+mod first_steps;
 mod impostors;
 mod input;
 mod interruptions;
