@@ -154,12 +154,16 @@ impl Life {
         assert_eq!(tally.compare(&counted), Vec::<String>::new());
     }
 
-    /// Has the fleet become as large as it is to be; done when whoever comes knows what to do.
+    /// Has the fleet become as large as it is to be; done when whoever comes knows what to do, and whoever goes is told so.
     pub(crate) fn scale(&self) {
         let before = self.fleet.seats();
         self.fleet.everup(&["scale", &self.instances.to_string()]).done();
         if before.len() > self.instances as usize {
-            return;
+            return until("somebody to go", || {
+                let now = self.fleet.seats();
+                let goes = |id| now.get(id).is_none_or(|seat| seat.terminating);
+                before.keys().any(goes).then_some(())
+            });
         }
         until("the newcomer to know what to do", || {
             let status = self.fleet.status();
