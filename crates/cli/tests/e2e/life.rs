@@ -154,24 +154,6 @@ impl Life {
         assert_eq!(tally.compare(&counted), Vec::<String>::new());
     }
 
-    /// Has the fleet become as large as it is to be; done when whoever comes knows what to do, and whoever goes is told so.
-    pub(crate) fn scale(&self) {
-        let before = self.fleet.seats();
-        self.fleet.everup(&["scale", &self.instances.to_string()]).done();
-        if before.len() > self.instances as usize {
-            return until("somebody to go", || {
-                let now = self.fleet.seats();
-                let goes = |id| now.get(id).is_none_or(|seat| seat.terminating);
-                before.keys().any(goes).then_some(())
-            });
-        }
-        until("the newcomer to know what to do", || {
-            let status = self.fleet.status();
-            let newcomer = status.instances.into_iter().find(|line| !before.contains_key(&line.id))?;
-            newcomer.phase.filter(|phase| *phase != Phase::Announced)
-        });
-    }
-
     /// "2 on i1", of every app that was started there more than once.
     pub(crate) fn started_twice(&self) -> Vec<String> {
         let text = fs::read_to_string(self.fleet.path().join("started")).unwrap();

@@ -1,10 +1,11 @@
 //! What happens in each step of a deployment, of both kinds and with overlap: everybody is killed in turn (kill -9), and instances come
 //! and go, while the step is under way and cannot end.
 
-use crate::harness::{Ended, Setup};
+use crate::harness::{Ended, Setup, until};
 use crate::life::{AllAtOnce, Draining, Life, Migrating, Rolling, Staging, Starting, Step, Stopping, Way};
 use crate::who::Who;
 use everup_core::deployment::State;
+use everup_core::instance::Phase;
 
 impl Life {
     /// The next deployment, in a step of which somebody dies.
@@ -15,6 +16,26 @@ impl Life {
             "the last request of the old app was not answered"
         );
         ended
+    }
+}
+
+impl Life {
+    /// Has the fleet become as large as it is to be; done when whoever comes knows what to do, and whoever goes is told so.
+    fn scale(&self) {
+        let before = self.fleet.seats();
+        self.fleet.everup(&["scale", &self.instances.to_string()]).done();
+        if before.len() > self.instances as usize {
+            return until("somebody to go", || {
+                let now = self.fleet.seats();
+                let goes = |id| now.get(id).is_none_or(|seat| seat.terminating);
+                before.keys().any(goes).then_some(())
+            });
+        }
+        until("the newcomer to know what to do", || {
+            let status = self.fleet.status();
+            let newcomer = status.instances.into_iter().find(|line| !before.contains_key(&line.id))?;
+            newcomer.phase.filter(|phase| *phase != Phase::Announced)
+        });
     }
 }
 
