@@ -110,7 +110,7 @@ fn answers_that_are_lost_lose_nothing_and_do_nothing_twice() {
         let mut steps: Vec<String> = steps.unwrap().lines().map(str::to_owned).collect();
         steps.sort();
         assert_eq!(steps, ["0-0", "0-1", "0-2", "1-0", "1-1", "1-2", "2-0", "2-1", "2-2"], "{fault:?}");
-        assert!(proxy.met() >= 9, "{fault:?} was met {} times", proxy.met());
+        assert!(proxy.met().len() >= 9, "{fault:?} was met by {:?}", proxy.met());
     }
 }
 
@@ -140,7 +140,7 @@ fn a_writer_finds_its_own_write() {
         is_told(fault, &replaced);
         let (body, etag) = run(read(&store, &key)).unwrap();
         assert_eq!(body, "second", "{fault:?}");
-        assert_eq!(proxy.met(), 2, "{fault:?}");
+        assert_eq!(proxy.met().len(), 2, "{fault:?}");
         // A rival's write wins, and is not taken for one's own.
         proxy.set(None);
         assert!(matches!(run(store.replace(&key, &etag, b"a rival's".into())), Ok(Wrote::Done(_))));

@@ -13,6 +13,9 @@ pub struct Tally {
     pub kinds: BTreeMap<&'static str, Count>,
     /// The first of those that failed.
     pub misses: Vec<Miss>,
+    /// Why requests failed, and how many for each reason; of all.
+    #[serde(skip)]
+    pub reasons: BTreeMap<String, u64>,
     /// The ids of POSTs that were sent.
     #[serde(skip)]
     pub sent: BTreeSet<String>,
@@ -99,6 +102,7 @@ impl Tally {
         let count = self.kinds.entry(kind).or_default();
         count.total += 1;
         count.failed += 1;
+        *self.reasons.entry(reason.to_owned()).or_default() += 1;
         if self.misses.len() < MOST_MISSES {
             self.misses.push(Miss { kind, reason: reason.to_owned() });
         }

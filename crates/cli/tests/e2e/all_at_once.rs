@@ -78,7 +78,8 @@ fn posts_and_streams_over_a_change_that_the_old_release_does_not_survive() {
     // A stream lasts less than half a second, and has the time to end.
     assert_eq!(tally.kinds["stream"].ended_by_design, 0, "{tally:?}");
     // The old release could not run any more, and nobody may start it.
-    fleet.everup(&["deploy", "1"]).ended(2).says(&["1"]);
+    let refused = fleet.everup(&["deploy", "1"]).ended(2);
+    refused.says(&["release 1 may not run any more", "a migration has changed the database since"]);
     fleet.all_serve(4, "2");
 }
 
@@ -90,21 +91,32 @@ fn a_migration_that_outlasts_the_hold_refuses_and_goes_on() {
     let users = fleet.users();
     let running = fleet.begin(&["2"]);
     running.reached(State::Migrating);
-    let refused = until("a request to be refused", || {
+    let mut refused = Vec::new();
+    let mut of_new = 0;
+    while running.record().is_none_or(|record| record.receipt.is_none()) {
         let answer = fleet.get("/");
-        assert!(!answer.contains("version 1"), "the old release answered: {answer}");
-        answer.contains(" 503 ").then_some(answer)
-    });
-    assert!(refused.to_lowercase().contains("retry-after:"), "{refused}");
-    // Whoever asks how the service is would replace its machines otherwise.
-    assert!(fleet.get("/.everup/health").starts_with("HTTP/1.1 200"));
+        if answer.starts_with("HTTP/1.1 503 ") {
+            refused.push(answer);
+        } else {
+            assert!(answer.contains("version 2"), "not the new release: {answer}");
+            of_new += 1;
+        }
+        // Whoever asks how the service is would replace its machines otherwise.
+        assert!(fleet.get("/.everup/health").starts_with("HTTP/1.1 200"));
+    }
+    assert!(of_new > 0 && !refused.is_empty(), "{of_new} of the new release, {} refused", refused.len());
+    let says_when = |answer: &String| answer.to_lowercase().contains("retry-after:");
+    assert!(refused.iter().all(says_when), "{refused:?}");
     let ended = running.ended();
     assert_eq!((ended.record.state, ended.code), (State::Succeeded, 10), "{:#}", ended.document);
-    assert!(ended.document["requests"]["refused"].as_u64().unwrap() > 0, "{:#}", ended.document);
     assert!(ended.document["longest_gap_ms"].as_u64().unwrap() >= 2_000, "{:#}", ended.document);
     let (tally, _) = users.go();
-    assert!(tally.failed() > 0);
-    assert!(tally.misses.iter().all(|miss| miss.reason.starts_with("503")), "{:#?}", tally.misses);
+    assert!(tally.failed() > 0 && tally.reasons.keys().all(|why| why.starts_with("503")), "{tally:#?}");
+    let receipt = ended.record.receipt.unwrap();
+    // Every request passed the gates: the users', the probers' and the ones above.
+    let [gates, prober] = ["gates", "prober"].map(|source| receipt.sources[source].requests);
+    assert_eq!(gates.refused, tally.failed() + prober.failed + refused.len() as u64, "{receipt:#?}");
+    assert_eq!(gates.refused, gates.failed, "{receipt:#?}");
     assert_eq!(runs(&fleet), 1);
     fleet.all_serve(2, "2");
     // The next one says so beforehand.

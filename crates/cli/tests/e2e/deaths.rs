@@ -5,8 +5,11 @@ use crate::harness::{Fleet, Program, Setup, Shop, freeze, signal, until};
 use everup_core::deployment::State;
 use everup_core::ids::InstanceId;
 use everup_core::instance::Phase;
+use everup_core::order::{Ack, Obeyed};
+use everup_core::record::Record;
 use everup_core::status::Line;
-use everup_engine::coordinator::LEASE;
+use everup_engine::coordinator::{LEASE, LEASE_HELD};
+use http::Method;
 use rustix::process::Signal;
 use std::fs;
 use std::time::Instant;
@@ -80,7 +83,8 @@ fn the_old_app_while_the_new_one_starts_beside_it() {
     fleet.all_serve(1, "2");
 }
 
-/// C18: it sleeps for three lease times and wakes in the middle of what another has long finished or taken on.
+/// C18: it sleeps for three lease times and wakes in the middle of what another has long finished or taken on. What it had
+/// on its way comes late, and is refused: it is of an older term.
 #[test]
 fn the_coordinator_is_stopped_and_wakes() {
     let fleet = fleet(&Setup::default());
@@ -89,6 +93,9 @@ fn the_coordinator_is_stopped_and_wakes() {
     running.done(1);
     let asleep = fleet.coordinator();
     let pid = fleet.agent(&asleep);
+    let is_moved =
+        |record: &Record| record.instances.iter().any(|(id, entry)| *id != asleep && entry.touched);
+    let before = running.until("an order to another", is_moved);
     freeze(pid);
     let since = Instant::now();
     running.until("three lease times and another coordinator's work", |record| {
@@ -98,13 +105,32 @@ fn the_coordinator_is_stopped_and_wakes() {
         };
         since.elapsed() > LEASE.as_duration() * 3 && (record.state.is_final() || led_on())
     });
+    comes_late(&fleet, &before, &asleep);
     signal(pid, Signal::CONT);
-    running.ended().succeeded_somehow();
+    let ended = running.ended().succeeded_somehow();
+    assert!(ended.record.term > before.term, "{:?}", ended.record.term);
     users.all_served();
     fleet.all_serve(4, "2");
 }
 
-/// C18, all at once: it sleeps from the middle of the migration until another has started the others.
+/// The last order of `record` that its coordinator sent to another comes now.
+#[track_caller]
+fn comes_late(fleet: &Fleet, record: &Record, coordinator: &InstanceId) {
+    let mut orders = record.instances.keys().filter_map(|id| record.order(id, coordinator));
+    let late = orders.find(|order| order.to != *coordinator).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let client = fleet.client(&late.to);
+    let order = serde_json::to_string(&late).unwrap();
+    let answer = runtime.block_on(client.raw(Method::POST, "/v1/peer/order", order)).unwrap();
+    let ack: Ack = serde_json::from_slice(&answer).unwrap();
+    let Obeyed::Older(known) = ack.obeyed else { panic!("it was not refused: {ack:?}") };
+    assert!(known.term > late.fence.term, "{known} is about, and {} came", late.fence);
+    let refused = format!("an order of {coordinator} was refused: it is of {}, and {known} is", late.fence);
+    assert_eq!(fleet.logged(&refused).len(), 1, "{refused}");
+}
+
+/// C18, all at once: it sleeps for three lease times from the middle of the migration, until another has started the
+/// others.
 #[test]
 fn the_coordinator_is_stopped_while_the_database_is_migrated() {
     let wait = "echo ran >> \"$SHOP/ran\"; until [ -e \"$SHOP/go\" ]; do sleep 0.02; done";
@@ -117,16 +143,21 @@ fn the_coordinator_is_stopped_while_the_database_is_migrated() {
     let asleep = fleet.coordinator();
     let pid = fleet.agent(&asleep);
     let id = running.orphan();
+    let before = fleet.record(&id).unwrap();
     freeze(pid);
+    let since = Instant::now();
     fleet.write("go", "");
     let successor = || fleet.head().and_then(|head| head.lease).map(|lease| lease.holder);
     until("another coordinator", || successor().filter(|holder| *holder != asleep));
-    until("the others to serve", || {
+    until("the others to serve, and three lease times", || {
         let status = fleet.status();
-        (status.instances.iter().filter(|line| line.in_service).count() == 2).then_some(())
+        let serving = status.instances.iter().filter(|line| line.in_service).count();
+        (serving == 2 && since.elapsed() > LEASE_HELD.as_duration() * 3).then_some(())
     });
+    comes_late(&fleet, &before, &asleep);
     signal(pid, Signal::CONT);
-    fleet.ended(&id).succeeded_somehow();
+    let ended = fleet.ended(&id).succeeded_somehow();
+    assert!(ended.record.term > before.term, "{:?}", ended.record.term);
     fleet.all_serve(3, "2");
     assert_eq!(ran(), "ran\n");
     users.all_served();

@@ -1,6 +1,6 @@
 //! C12: somebody else answers for the new release. Whatever it says of its version, it is not of this start.
 
-use crate::harness::{Fleet, Program, Setup, Shop, Stranger, until};
+use crate::harness::{Blame, Fleet, Program, Setup, Shop, Stranger, until};
 use everup_core::ids::InstanceId;
 use everup_core::instance::Slot;
 
@@ -41,7 +41,9 @@ fn a_stranger_has_the_port() {
     let before = fleet.apps();
     let stranger = Stranger::on(&fleet, fleet.port(&first(&fleet), Slot::B), "2");
     stranger.answers();
-    fleet.deploy(&["2"]).rolled_back().because(&[&stranger.port(), "python3", &stranger.pid()]);
+    // Nothing was started that could have said anything.
+    let reason = [&*stranger.port(), "python3", &stranger.pid()];
+    fleet.deploy(&["2"]).rolled_back().blames(&fleet, &Blame { check: "start", reason: &reason, log: &[] });
     fleet.all_serve(3, "1");
     // Who was not touched was not restarted, nor was the one that never left.
     assert_eq!(fleet.apps(), before);
@@ -71,7 +73,9 @@ fn a_stranger_shares_the_port() {
     stranger.answers();
     fleet.write("go-starting", "");
     let ended = running.ended().rolled_back();
-    ended.because(&[&stranger.port(), "python3", &stranger.pid(), "not of this start"]);
+    let reason = [&*stranger.port(), "python3", &stranger.pid(), "not of this start"];
+    let log = [&*format!("version 2 starts on {id}")];
+    ended.blames(&fleet, &Blame { check: "port", reason: &reason, log: &log });
     // The old release is back on the instance's other port.
     fleet.all_serve(3, "1");
     users.all_served();
@@ -107,7 +111,8 @@ fn a_release_that_ends_and_leaves_a_server() {
     let next = Program::app().file("flaw", "Daemonises");
     let fleet = Shop::serving(&setup(), &Program::app(), &next);
     let users = fleet.users();
-    fleet.deploy(&["2"]).rolled_back().because(&["exit status 0"]);
+    let blame = Blame { check: "start", reason: &["exit status 0"], log: &["version 2 starts on port"] };
+    fleet.deploy(&["2"]).rolled_back().blames(&fleet, &blame);
     fleet.all_serve(3, "1");
     users.all_served();
     let left = std::fs::read_to_string(fleet.path().join("children")).unwrap();
@@ -120,10 +125,11 @@ fn a_release_that_ends_and_leaves_a_server() {
 #[test]
 fn a_release_that_ends_beside_the_old_one() {
     let setup = Setup { deploy: "start = \"4s\"\noverlap = true", ..setup() };
-    let fleet = Shop::serving(&setup, &Program::app(), &Program::app().command("exit 0"));
+    let fleet = Shop::serving(&setup, &Program::app(), &Program::app().command("echo nothing to do; exit 0"));
     let users = fleet.users();
     let before = fleet.apps();
-    fleet.deploy(&["2"]).rolled_back().because(&["exit status 0"]);
+    let blame = Blame { check: "start", reason: &["exit status 0"], log: &["nothing to do"] };
+    fleet.deploy(&["2"]).rolled_back().blames(&fleet, &blame);
     fleet.all_serve(3, "1");
     assert_eq!(fleet.apps(), before);
     users.all_served();
@@ -134,7 +140,8 @@ fn a_release_that_ends_beside_the_old_one() {
 #[test]
 fn a_version_that_is_read_from_a_file() {
     let old = Program::app().file("flaw", "ReadsItsVersion");
-    let told = "echo 2 > \"$SHOP/current\"; sleep 1; echo 1 > \"$SHOP/current\"; exec sleep 600";
+    let told =
+        "echo read a file; echo 2 > \"$SHOP/current\"; sleep 1; echo 1 > \"$SHOP/current\"; exec sleep 600";
     let shop = Shop::new(&Setup { deploy: "start = \"4s\"\noverlap = true", ..setup() });
     shop.publish("1", &old);
     shop.publish("2", &Program::app().command(told));
@@ -143,7 +150,8 @@ fn a_version_that_is_read_from_a_file() {
     fleet.deploy(&["1"]).succeeded_somehow();
     let users = fleet.users();
     let before = fleet.apps();
-    fleet.deploy(&["2"]).rolled_back().because(&["port", "must listen on $PORT"]);
+    let blame = Blame { check: "port", reason: &["must listen on $PORT"], log: &["read a file"] };
+    fleet.deploy(&["2"]).rolled_back().blames(&fleet, &blame);
     fleet.all_serve(3, "1");
     assert_eq!(fleet.apps(), before);
     users.all_served();

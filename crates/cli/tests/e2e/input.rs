@@ -8,9 +8,12 @@ use std::os::unix::fs::PermissionsExt;
 #[test]
 fn an_unknown_version_names_the_near_ones() {
     let shop = Shop::new(&Setup { instances: 1, ..Setup::default() });
-    shop.publish("2.4.1", &Program::python());
+    for version in ["9", "2.4.1", "2.4.2"] {
+        shop.publish(version, &Program::python());
+    }
     let fleet = shop.up();
-    fleet.everup(&["deploy", "2.4.11"]).ended(2).says(&["2.4.11", "2.4.1"]);
+    let said = fleet.everup(&["deploy", "2.4.3"]).ended(2);
+    said.says(&["there is no release 2.4.3", "the store has 2.4.2, 2.4.1 and 9"]);
     assert!(fleet.head().is_none_or(|head| head.current.is_none()));
 }
 
@@ -22,6 +25,27 @@ fn a_wrong_key_and_a_wrong_type_have_their_place() {
     shop.edit("intervall = 5", "interval = 5");
     shop.everup(&["up"]).ended(2).says(&["everup.toml:", "interval", "expected a span of time"]);
     assert!(!shop.state().join("keys.json").exists());
+}
+
+/// Somebody edits the file of a fleet that serves: no command takes it, and nobody else notices.
+#[test]
+fn a_typo_while_the_fleet_serves() {
+    let fleet =
+        Shop::serving(&Setup { instances: 2, ..Setup::default() }, &Program::python(), &Program::python());
+    let users = fleet.users();
+    let (apps, deployments) = (fleet.apps(), fleet.deployments());
+    fleet.edit("interval = \"200ms\"", "intervall = \"200ms\"");
+    for words in [&["up"][..], &["up", "--detach"], &["deploy", "2"]] {
+        let said = fleet.everup(words).ended(2);
+        said.says(&["everup.toml:", "intervall", "did you mean `interval`?"]);
+        users.more();
+    }
+    fleet.edit("intervall", "interval");
+    fleet.all_serve(2, "1");
+    assert_eq!((fleet.apps(), fleet.deployments()), (apps, deployments));
+    fleet.deploy(&["2"]).succeeded();
+    fleet.all_serve(2, "2");
+    users.all_served();
 }
 
 #[test]

@@ -10,8 +10,9 @@ use crate::who::Who;
 fn everybody_dies_while_it_is_paused() {
     let mut life = Life::begin(Setup::default().gate, Rolling, 3);
     for who in Who::all() {
-        life.paused(|life, victim| life.kill(who, victim)).succeeded_somehow();
+        let ended = life.paused(|life, victim| life.kill(who, victim)).succeeded_somehow();
         life.all_serve();
+        life.judge(who, &ended.record);
     }
     life.ends();
 }
@@ -22,8 +23,9 @@ fn everybody_dies_while_a_person_is_asked() {
     let mut life = Life::begin(Setup::default().gate, AllAtOnce, 3);
     let all = Who::without_apps();
     for who in &all {
-        life.asked(|life, victim| life.kill(*who, victim)).succeeded_somehow();
+        let ended = life.asked(|life, victim| life.kill(*who, victim)).succeeded_somehow();
         life.all_serve();
+        life.judge(*who, &ended.record);
     }
     let last = all.len() + 1;
     assert_eq!(life.ran(), (2..=last).map(|version| version.to_string()).collect::<Vec<_>>());
@@ -34,8 +36,9 @@ fn everybody_dies_while_a_person_is_asked() {
 fn dies_on_the_way_back(way: Way) {
     let mut life = Life::begin(Setup::default().gate, way, 3);
     for who in Who::all() {
-        life.on_the_way_back(|life, victim| life.kill(who, victim)).rolled_back();
+        let ended = life.on_the_way_back(|life, victim| life.kill(who, victim)).rolled_back();
         life.all_serve();
+        life.judge(who, &ended.record);
     }
     life.ends();
 }

@@ -6,6 +6,8 @@ use everup_core::deployment::State;
 use everup_core::ids::DeploymentId;
 use everup_core::record::Record;
 use serde_json::{Map, Value};
+use std::fs::{self, File};
+use std::process::Stdio;
 
 const GUIDE: &str = include_str!("../../../../docs/guide/json.md");
 
@@ -80,6 +82,42 @@ fn run(shop: &Shop, words: &[&str]) -> Said {
     let said = shop.everup(&[words, &["--json"]].concat());
     assert!(!said.err.contains("{\""), "{words:?} talks in JSON: {}", said.err);
     said
+}
+
+/// What `up` prints where it takes settings over, which stands in a sentence too.
+fn taken_over_fields() -> Vec<&'static str> {
+    let from = GUIDE.find("prints what it takes over: ").unwrap();
+    let sentence = &GUIDE[from..];
+    quoted(&sentence[..sentence.find('.').unwrap()])
+}
+
+/// The command that stays prints one document when the fleet is there, and one that takes settings over another.
+#[test]
+fn up_in_the_foreground_and_up_that_takes_over() {
+    let shop = Shop::new(&Setup { instances: 2, ..Setup::default() });
+    let told = shop.path().join("up.json");
+    let mut up = shop.command(&["up", "--json"]);
+    let mut up = up.stdout(File::create(&told).unwrap()).stderr(Stdio::null()).spawn().unwrap();
+    let printed = until("what `up` prints", || {
+        assert_eq!(up.try_wait().unwrap(), None, "it ended");
+        serde_json::from_str::<Value>(&fs::read_to_string(&told).unwrap()).ok()
+    });
+    has(&printed, &fields("up"));
+    assert_eq!(printed["service"], format!("http://{}", shop.address));
+    assert_eq!((&printed["instances"], &printed["in_service"]), (&2.into(), &0.into()), "{printed:#}");
+    shop.append("[log]\nkeep = 2\n");
+    let said = run(&shop, &["up"]).done();
+    let taken: Value = serde_json::from_str(&said.out).unwrap();
+    has(&taken, &taken_over_fields());
+    assert_eq!(taken, serde_json::json!({ "taken_over": ["[log]"], "agents": 2 }));
+    // What cannot be taken over is a failure like any other.
+    shop.edit("max = 12", "max = 11");
+    let refused = run(&shop, &["up"]).ended(7);
+    let refused: Value = serde_json::from_str(&refused.out).unwrap();
+    assert_eq!(refused["error"]["exit"], 7, "{refused:#}");
+    run(&shop, &["down"]).done();
+    assert!(until("its end", || up.try_wait().unwrap()).success());
+    assert_eq!(serde_json::from_str::<Value>(&fs::read_to_string(&told).unwrap()).unwrap(), printed);
 }
 
 /// From nothing to a fleet and back, as a program would do it.

@@ -1,20 +1,41 @@
 //! What happens in each step of a deployment, of both kinds and with overlap: everybody is killed in turn (kill -9), and instances come
 //! and go, while the step is under way and cannot end.
 
-use crate::harness::{Ended, Setup};
+use crate::harness::{Ended, Setup, until};
 use crate::life::{AllAtOnce, Draining, Life, Migrating, Rolling, Staging, Starting, Step, Stopping, Way};
 use crate::who::Who;
 use everup_core::deployment::State;
+use everup_core::instance::Phase;
 
 impl Life {
     /// The next deployment, in a step of which somebody dies.
     fn dies(&mut self, who: Who, step: Step) -> Ended {
         let (ended, last) = self.meanwhile(step, |life, victim| life.kill(who, victim));
         assert!(
-            who.has_requests() || last.is_none_or(|answer| answer.starts_with("HTTP/1.1 200")),
+            self.inside > 0 || last.is_none_or(|answer| answer.starts_with("HTTP/1.1 200")),
             "the last request of the old app was not answered"
         );
         ended
+    }
+}
+
+impl Life {
+    /// Has the fleet become as large as it is to be; done when whoever comes knows what to do, and whoever goes is told so.
+    fn scale(&self) {
+        let before = self.fleet.seats();
+        self.fleet.everup(&["scale", &self.instances.to_string()]).done();
+        if before.len() > self.instances as usize {
+            return until("somebody to go", || {
+                let now = self.fleet.seats();
+                let goes = |id| now.get(id).is_none_or(|seat| seat.terminating);
+                before.keys().any(goes).then_some(())
+            });
+        }
+        until("the newcomer to know what to do", || {
+            let status = self.fleet.status();
+            let newcomer = status.instances.into_iter().find(|line| !before.contains_key(&line.id))?;
+            newcomer.phase.filter(|phase| *phase != Phase::Announced)
+        });
     }
 }
 
@@ -61,6 +82,7 @@ fn lives_on(mut life: Life, who: Who, steps: &[Step]) {
     for step in steps {
         let before = life.serving;
         let ended = life.dies(who, *step);
+        let record = ended.record.clone();
         match outcome(who, way, *step) {
             Outcome::Succeeds => drop(ended.succeeded_somehow()),
             Outcome::Either if ended.record.state == State::Succeeded => drop(ended.succeeded_somehow()),
@@ -75,6 +97,7 @@ fn lives_on(mut life: Life, who: Who, steps: &[Step]) {
             migrated.push(life.version.to_string());
         }
         life.all_serve();
+        life.judge(who, &record);
     }
     assert_eq!(life.ran(), migrated);
     if who == Who::Sleeper {

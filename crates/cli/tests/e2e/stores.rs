@@ -41,10 +41,15 @@ fn fleet_in_s3(releases: &[(&str, Program)]) -> Option<(Fleet, Proxy)> {
 fn deploys(fleet: &Fleet, proxy: &Proxy, version: &str, fault: Fault) {
     proxy.set(Some(fault));
     let said = fleet.everup(&["deploy", version]);
-    let met = proxy.met();
+    let meets = |write: &String| write.contains("/local/version.properties");
+    // It is written last, when the command may have ended.
+    let met = until("the mirror to be written", || Some(proxy.met()).filter(|met| met.iter().any(meets)));
     proxy.set(None);
     assert!([0, 6].contains(&said.code), "{fault:?}: {}\n{}\n{}", said.code, said.out, said.err);
-    assert!(met > 5, "{fault:?} was met {met} times");
+    for (object, least) in [("/local/head.json", 2), ("/local/deployments/", 3)] {
+        let writes = met.iter().filter(|write| write.contains(object)).count();
+        assert!(writes >= least, "{fault:?} was met {writes} times by {object}: {met:#?}");
+    }
     fleet.all_serve(2, version);
 }
 
@@ -148,7 +153,9 @@ fn the_agent_that_begins_dies_before_it_says_so() {
     proxy.set(Some(Fault::Silent));
     let said = std::thread::scope(|scope| {
         let deploy = scope.spawn(|| fleet.everup(&["deploy", "2"]));
-        until("the deployment to be written", || (proxy.met() > 0).then_some(()));
+        until("the deployment to be written", || {
+            proxy.met().iter().any(|write| write.contains("/local/head.json")).then_some(())
+        });
         proxy.set(None);
         fleet.kill_agent(&first);
         deploy.join().unwrap()

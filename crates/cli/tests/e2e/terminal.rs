@@ -49,6 +49,28 @@ fn a_deployment_in_200_columns() {
     is_drawn(200);
 }
 
+/// A file, a pipe, CI: one appended line for each thing that happened, and nothing that only a terminal understands.
+#[test]
+fn a_deployment_in_a_pipe() {
+    let fleet = fleet();
+    let users = fleet.users();
+    let said = fleet.everup(&["deploy", "2"]);
+    users.all_served();
+    let text = said.err + &said.out;
+    assert!([0, 6].contains(&said.code), "{}: {text}", said.code);
+    assert!(!text.contains(['\x1b', '\r']), "{text:?}");
+    let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    assert!(lines.windows(2).all(|two| two[0] != two[1]), "a line twice in a row: {text}");
+    for id in fleet.seats().keys() {
+        let arrived = format!("{id}: serving, release 2, in service");
+        assert!(count(&lines, &arrived) > 0, "it does not say that {id} arrived: {text}");
+    }
+    assert_eq!(count(&lines, "INSTANCE "), 0, "a frame: {text}");
+    for line in ["deployment ", "succeeded: ", "receipt of "] {
+        assert_eq!(count(&lines, line), 1, "{line:?} in {text}");
+    }
+}
+
 #[test]
 fn ctrl_c_leaves_the_frame_as_it_is() {
     let fleet = fleet();

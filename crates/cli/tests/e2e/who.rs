@@ -1,7 +1,9 @@
 //! Who dies (kill -9), and how that is done.
 
 use crate::harness::{Fleet, Setup, freeze, signal, until};
-use crate::life::{AllAtOnce, Life, Victim};
+use crate::life::{AllAtOnce, Life, Rolling, Victim};
+use everup_core::receipt::Verdict;
+use everup_core::record::Record;
 use everup_host::minder;
 use rustix::process::Signal;
 
@@ -38,7 +40,7 @@ impl Who {
         all
     }
 
-    /// Whether users' requests are inside.
+    /// Whether users' requests can be inside.
     pub(crate) const fn has_requests(self) -> bool {
         matches!(self, Self::Balancer | Self::Minder | Self::App | Self::Other | Self::Proxy)
     }
@@ -52,13 +54,22 @@ impl Who {
 const LATE: u64 = 5;
 
 impl Life {
-    pub(crate) fn kill(&mut self, who: Who, victim: &Victim) {
-        self.inside += match who {
+    /// So many requests are inside `who`, at most, where `victim` is.
+    fn inside(&self, who: Who, victim: &Victim) -> u64 {
+        match who {
+            _ if !who.has_requests() => 0,
+            // It does not listen yet, or was told to stop when nothing was inside it.
+            Who::App | Who::Minder if !victim.serves => 0,
             // What is held is not inside the app.
             Who::App | Who::Minder if self.way == AllAtOnce => LATE,
-            _ if who.has_requests() => self.users.waiting() + LATE,
-            _ => 0,
-        };
+            // All at once it is the one that holds; beside the app that stops or starts it sends to the other one.
+            Who::Proxy if self.way == Rolling && !self.overlaps && !victim.serves => 0,
+            _ => self.users.waiting() + LATE,
+        }
+    }
+
+    pub(crate) fn kill(&mut self, who: Who, victim: &Victim) {
+        self.inside = self.inside(who, victim);
         let fleet = &mut self.fleet;
         match who {
             Who::Keeper => fleet.replace_keeper_now(),
@@ -70,6 +81,28 @@ impl Life {
             Who::App => signal(victim.app.unwrap(), Signal::KILL),
             Who::Other => signal(other(fleet, victim), Signal::KILL),
             Who::Proxy => fleet.kill_proxy(&victim.instance),
+        }
+    }
+}
+
+impl Life {
+    /// What the death of `who` in the deployment of `record` cost the users: no more than was inside it, and the receipt
+    /// counts it.
+    #[track_caller]
+    pub(crate) fn judge(&mut self, who: Who, record: &Record) {
+        let failed = self.users.failed() - self.failed;
+        let (inside, receipt) = (self.inside, record.receipt.as_ref().unwrap());
+        let told = format!("{who:?}: {:#?}\n{receipt:#?}", self.users.reasons());
+        assert!(failed <= inside, "{failed} failed, and {inside} were inside {told}");
+        self.failed += failed;
+        match who {
+            // It is the one that counts.
+            Who::Balancer => assert_ne!(receipt.verdict, Verdict::Kept, "{told}"),
+            // A prober that dies leaves what it had asked, also while it waits.
+            _ if inside == 0 => {
+                assert_eq!(receipt.requests.failed, receipt.requests.left_while_held, "{told}");
+            }
+            _ => assert!(receipt.requests.failed >= failed, "{failed} failed: {told}"),
         }
     }
 }

@@ -93,9 +93,9 @@ impl Proxy {
         self.state().delay = delay;
     }
 
-    /// How many writes met the fault.
-    pub(crate) fn met(&self) -> usize {
-        self.state().met.len()
+    /// Each write that met the fault: its request line, and its precondition.
+    pub(crate) fn met(&self) -> BTreeSet<String> {
+        self.state().met.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

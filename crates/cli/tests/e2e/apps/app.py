@@ -20,6 +20,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         if self.path == "/healthz" and "NeverHealthy" in flaw:
+            print("asked for its health: no table named orders", flush=True)
             return self.say(503, "the database has no table named orders")
         if self.path == "/healthz" and flaw == "AsksADatabase" and not (shop / "database").exists():
             return self.say(503, "the database is away")
@@ -47,6 +48,9 @@ class Handler(BaseHTTPRequestHandler):
 class Server(ThreadingHTTPServer):
     request_queue_size = 128
     daemon_threads = True
+
+    def handle_error(self, *args):
+        """Whoever asked has gone: no line of the log is spent on it."""
 
 
 def die_under_load():

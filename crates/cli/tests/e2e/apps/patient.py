@@ -68,6 +68,7 @@ def stop(*args):
 
 with open(shop / "started", "a") as told:
     told.write(f"{version} on {instance}\n")
+print(f"version {version} starts on {instance}", flush=True)
 wait_in("starting")
 server = Server(("127.0.0.1", int(os.environ["PORT"])), Handler)
 threading.Thread(target=server.serve_forever, daemon=True).start()

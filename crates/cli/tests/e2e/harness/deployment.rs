@@ -1,6 +1,7 @@
 //! A deployment that a test follows: by its command, and by the record in the store.
 
 use super::{LOOK, PATIENCE, Said, Shop, until};
+use everup_cli::progress::document::problems;
 use everup_core::deployment::State;
 use everup_core::record::Record;
 use everup_web::wire::Deploy;
@@ -37,6 +38,17 @@ pub(crate) struct Ended {
     pub(crate) record: Record,
     /// What the command said.
     pub(crate) err: String,
+}
+
+/// Why an instance failed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Blame<'w> {
+    /// The step or check that found it.
+    pub(crate) check: &'w str,
+    /// Words of the reason.
+    pub(crate) reason: &'w [&'w str],
+    /// Words of the last lines that its app wrote.
+    pub(crate) log: &'w [&'w str],
 }
 
 impl<'s> Running<'s> {
@@ -172,6 +184,32 @@ impl Ended {
         let told = || format!("{}{}{}", told(&self.record), self.err, self.document["sources"]);
         assert_eq!(self.record.state, state, "{}", told());
         assert!(codes.contains(&self.code), "it ended with {}: {}", self.code, told());
+        self
+    }
+
+    /// Whoever failed did so as `blame` says. The sentence of the end names it, the check and the reason; who asks for the
+    /// history reads the last lines of its app too.
+    #[track_caller]
+    pub(crate) fn blames(self, shop: &Shop, blame: &Blame<'_>) -> Self {
+        let Blame { check, reason, log } = *blame;
+        let because = &self.record.because;
+        let told = shop.everup(&["history", self.record.id.as_str()]).done().out;
+        let failed = problems(&self.record);
+        assert!(!failed.is_empty(), "it names nobody: {because}");
+        for (id, problem) in failed {
+            assert_eq!(problem.check, check, "{id}: {problem}");
+            assert!(because.contains(id.as_str()) && because.contains(check), "{id}: {problem}: {because}");
+            assert!(told.contains(&format!("{id}: {check}: ")), "{id}: {problem}: {told}");
+            let lines = problem.log.join("\n");
+            for word in reason {
+                assert!(problem.reason.contains(word), "{word:?} is no reason of {id}: {problem}");
+                assert!(because.contains(word), "it does not say {word:?}: {because}");
+            }
+            for word in log {
+                assert!(lines.contains(word), "{word:?} is not in the log of {id}: {problem}\n{lines}");
+                assert!(told.contains(word), "{word:?} of {id} is not told: {told}");
+            }
+        }
         self
     }
 

@@ -12,7 +12,7 @@ mod users;
 mod watch;
 
 pub(crate) use clock::Clock;
-pub(crate) use deployment::{Ended, Running, wish};
+pub(crate) use deployment::{Blame, Ended, Running, wish};
 pub(crate) use fleet::{Fleet, get};
 pub(crate) use processes::{freeze, left, signal};
 pub(crate) use program::{Flaw, Program, python};

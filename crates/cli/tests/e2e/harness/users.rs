@@ -52,11 +52,21 @@ impl Users {
         self.load.under_way()
     }
 
+    /// How many of their requests failed so far.
+    pub(crate) fn failed(&self) -> u64 {
+        self.load.figures().1
+    }
+
+    /// Why, and how many for each reason.
+    pub(crate) fn reasons(&self) -> BTreeMap<String, u64> {
+        self.load.tally().reasons
+    }
+
     /// They go; not one of their requests failed, and there were some of each kind.
     #[track_caller]
     pub(crate) fn all_served(self) -> Tally {
         let (tally, plan) = self.go();
-        assert_eq!(tally.failed(), 0, "of {} requests: {:#?}", tally.total(), reasons(&tally));
+        assert_eq!(tally.failed(), 0, "of {} requests: {:#?}", tally.total(), tally.reasons);
         assert_eq!(tally.empty(&plan), None);
         tally
     }
@@ -66,7 +76,7 @@ impl Users {
     pub(crate) fn served_but(self, inside: u64) -> Tally {
         let (tally, plan) = self.go();
         let (failed, total) = (tally.failed(), tally.total());
-        assert!(failed <= inside, "{failed} of {total} requests failed: {:#?}", reasons(&tally));
+        assert!(failed <= inside, "{failed} of {total} requests failed: {:#?}", tally.reasons);
         assert_eq!(tally.empty(&plan), None);
         tally
     }
@@ -77,13 +87,4 @@ impl Users {
         self.more();
         (self.load.end(), self.plan)
     }
-}
-
-/// Why requests failed, and how many for each reason; of the first ones.
-fn reasons(tally: &Tally) -> BTreeMap<&str, u32> {
-    let mut reasons = BTreeMap::new();
-    for miss in &tally.misses {
-        *reasons.entry(miss.reason.as_str()).or_default() += 1;
-    }
-    reasons
 }

@@ -1,0 +1,84 @@
+//! What a receipt says: kept where everything was seen and nothing failed; not measured where nobody can know.
+
+use crate::harness::{Ended, Fleet, Program, Setup, Shop, freeze, signal, until};
+use everup_core::receipt::Verdict;
+use everup_core::time::Millis;
+use everup_engine::prober::LATE;
+use rustix::process::Signal;
+use std::fs;
+use std::time::Instant;
+
+/// Each way to deploy, once: every source saw all of it, and the command says so by its exit code.
+#[track_caller]
+fn is_kept(deploy: &'static str, words: &[&str]) {
+    let setup = Setup { instances: 3, deploy, ..Setup::default() };
+    let fleet = Shop::serving(&setup, &Program::python(), &Program::python());
+    let users = fleet.users();
+    let Ended { code, record, document, .. } = fleet.deploy(words);
+    let tally = users.all_served();
+    let receipt = record.receipt.unwrap();
+    assert_eq!((receipt.verdict, code), (Verdict::Kept, 0), "{document:#}");
+    assert_eq!(document["verdict"], "kept");
+    assert!(receipt.sources.values().all(|source| source.requests.total > 0), "{document:#}");
+    assert!(tally.total() > 0 && receipt.requests.failed == 0, "{document:#}");
+    fleet.all_serve(3, "2");
+    assert!(told(&fleet, record.id.as_str()).contains("not one request failed"));
+}
+
+/// The history of a deployment, as a person reads it.
+fn told(fleet: &Fleet, id: &str) -> String {
+    fleet.everup(&["history", id]).done().out
+}
+
+#[test]
+fn a_quiet_roll_is_kept() {
+    is_kept("", &["2", "--strategy", "rolling"]);
+}
+
+#[test]
+fn a_quiet_roll_with_overlap_is_kept() {
+    is_kept("overlap = true", &["2", "--strategy", "rolling"]);
+}
+
+#[test]
+fn quiet_all_at_once_is_kept() {
+    is_kept("", &["2", "--strategy", "all-at-once"]);
+}
+
+/// Every prober sleeps for a while, and no request fails: but nobody can say so.
+#[test]
+fn a_time_that_no_prober_saw_is_not_measured() {
+    let shop = Shop::new(&Setup { instances: 2, deploy: "overlap = true", ..Setup::default() });
+    for step in ["draining", "stopping", "starting"] {
+        shop.write(&format!("go-{step}"), "");
+    }
+    shop.publish("1", &Program::patient());
+    shop.publish("2", &Program::patient());
+    let fleet = shop.up();
+    fleet.deploy(&["1"]).succeeded_somehow();
+    let users = fleet.users();
+    let (go, at) = (fleet.path().join("go-starting"), fleet.path().join("at-starting"));
+    fs::remove_file(&at).unwrap();
+    fs::remove_file(&go).unwrap();
+    let running = fleet.begin(&["2"]);
+    until("a new app", || at.exists().then_some(()));
+    let agents: Vec<u32> = fleet.seats().keys().map(|id| fleet.agent(id)).collect();
+    agents.iter().for_each(|agent| freeze(*agent));
+    let since = Instant::now();
+    let unseen = Millis(2 * LATE.0).as_duration();
+    until("a time that nobody saw", || {
+        users.more();
+        (since.elapsed() > unseen).then_some(())
+    });
+    agents.iter().for_each(|agent| signal(*agent, Signal::CONT));
+    fs::write(&go, "").unwrap();
+    let Ended { code, record, document, .. } = running.ended();
+    users.all_served();
+    let receipt = record.receipt.unwrap();
+    assert_eq!((receipt.verdict, code), (Verdict::NotMeasured, 6), "{document:#}");
+    assert!(receipt.sources["gates"].missing.is_empty(), "{document:#}");
+    assert!(!receipt.sources["prober"].missing.is_empty(), "{document:#}");
+    let told = told(&fleet, record.id.as_str());
+    assert!(told.contains(": not measured") && told.contains("1 span not seen"), "{told}");
+    fleet.all_serve(2, "2");
+}
