@@ -326,6 +326,8 @@ pub struct Health {
     pub version: Option<Version>,
     /// Where it answers, if that was looked for: an app may listen on `::1` alone.
     pub address: Option<SocketAddr>,
+    /// The last lines that it wrote, where it reports another version than its release's.
+    pub log: Vec<String>,
 }
 
 /// How an app ended.

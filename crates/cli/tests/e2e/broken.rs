@@ -23,9 +23,11 @@ const WRONG_PORT: Blame<'_> = Blame {
     reason: &["nothing listens on port", "must listen on $PORT"],
     log: &["version 2 starts on port"],
 };
-/// What the app wrote is not looked at there.
-const WRONG_VERSION: Blame<'_> =
-    Blame { check: "version", reason: &["version 0.9", "the release is 2"], log: &[] };
+const WRONG_VERSION: Blame<'_> = Blame {
+    check: "version",
+    reason: &["version 0.9", "the release is 2"],
+    log: &["version 2 starts on port"],
+};
 
 #[track_caller]
 fn goes_back(setup: &Setup, next: &Program, blame: &Blame<'_>) {

@@ -2,7 +2,7 @@
 
 use super::body::Body;
 use everup_core::ids::{Fence, StartId};
-use everup_core::instance::{Exit, Memory, Phase, Problem, Running, Slot};
+use everup_core::instance::{Exit, Health, Memory, Phase, Problem, Running, Slot};
 use everup_core::order::{Order, Task};
 use everup_core::release::{Fetched, ReleaseRef};
 use everup_core::seams::{Chance, Clock, Runtime, Seams, Stage};
@@ -110,7 +110,7 @@ pub(super) async fn wait_healthy<S: Seams>(
             exit = exited => return Err(ended("start", &exit)),
             verdict = check => match verdict {
                 Ok(health) if health.version.as_ref().is_some_and(|says| *says != app.release.version) => {
-                    return Err(wrong_version(app, &health.version));
+                    return Err(wrong_version(app, health));
                 }
                 Ok(health) => {
                     passed += 1;
@@ -145,9 +145,10 @@ fn not_in_time(last: Option<Problem>, within: Millis) -> Problem {
     problem
 }
 
-fn wrong_version(app: &Running, says: &Option<everup_core::ids::Version>) -> Problem {
-    let says = says.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
-    Problem::new("version", format!("the app reports version {says}, the release is {}", app.release))
+fn wrong_version(app: &Running, health: Health) -> Problem {
+    let says = health.version.map_or_else(|| "nothing".to_owned(), |version| version.to_string());
+    let reason = format!("the app reports version {says}, the release is {}", app.release);
+    Problem { log: health.log, ..Problem::new("version", reason) }
 }
 
 /// The problem of an app that ended without being asked to.

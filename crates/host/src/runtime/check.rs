@@ -9,13 +9,14 @@ use crate::minder::{State, become_user};
 use crate::proc::{Identity, Listener, below, is_socket, listening_on, sockets_of};
 use crate::settings::Check;
 use everup_core::ids::{StartId, Version};
-use everup_core::instance::{Health, Problem, Running};
+use everup_core::instance::{Health, Problem, Running, Slot};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use tokio::time::timeout;
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
 
 /// Sockets that were proven to belong to a start; so that a check of a serving app looks at one descriptor and the
 /// kernel's list of listeners, not at every process of the machine.
@@ -33,6 +34,11 @@ struct Proof {
     addresses: Vec<SocketAddr>,
 }
 
+/// Between two looks whether an app's first words are there.
+const WORDS_LOOK: Duration = Duration::from_millis(20);
+/// Half a second of looks: an app may have nothing to say.
+const WORDS_LOOKS: u32 = 25;
+
 /// The local addresses that an app may listen on, in the order in which they are tried.
 const LOCAL: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
@@ -49,11 +55,19 @@ impl ProcessRuntime {
             let addresses = self.prove(running, &state)?;
             self.answers(running, &addresses).await?;
             let version = self.version(running, &addresses).await?;
-            Ok(Health { version, address: addresses.first().copied() })
+            Ok(Health { version, address: addresses.first().copied(), log: Vec::new() })
         };
         let judged = timeout(deadline.as_duration(), judged).await;
         let judged = judged.unwrap_or_else(|_| Err(late(self.check_name())));
-        let Err(problem) = judged else { return judged };
+        let problem = match judged {
+            Ok(mut health) => {
+                if health.version.as_ref().is_some_and(|says| *says != running.release.version) {
+                    health.log = self.first_words(&state, running.slot).await;
+                }
+                return Ok(health);
+            }
+            Err(problem) => problem,
+        };
         Err(match self.just_ended(running).await {
             Some(end) => end,
             None => self.with_log(problem, running),
@@ -69,6 +83,19 @@ impl ProcessRuntime {
         let told = timeout(self.setup.health.deadline.as_duration(), ended(&state.minder)).await;
         told.ok()?.ok()?;
         self.state(running).map(not_running)
+    }
+
+    /// What it wrote, of an app that answered as soon as it ran: its minder may be about to pass that on, and tells nobody
+    /// when it has.
+    async fn first_words(&self, state: &State, slot: Slot) -> Vec<String> {
+        for _ in 0..WORDS_LOOKS {
+            let words = self.last_words(state, slot);
+            if !words.is_empty() {
+                return words;
+            }
+            sleep(WORDS_LOOK).await;
+        }
+        Vec::new()
     }
 
     /// Adds the app's own last words, unless the problem has some of its own.

@@ -137,7 +137,7 @@ impl Runtime for Place {
         }
         let lies = app.conduct == Conduct::Lies;
         let says = version(if lies { 9_999 } else { number(&app.running.release) });
-        Ok(Health { version: Some(says), address: None })
+        Ok(Health { version: Some(says), address: None, log: Vec::new() })
     }
 
     async fn room_beside(&self, _: &Running) -> Result<(), String> {
