@@ -330,7 +330,8 @@ fn names<'t>(lines: impl Iterator<Item = &'t str>) -> Vec<&'t str> {
 #[test]
 fn the_receipt_of_the_readme_is_one_that_is_printed() {
     let mut record = record();
-    record.receipt = Some(receipt());
+    // The README's release brings none.
+    record.receipt = Some(Receipt { migration: None, ..receipt() });
     let text = plain(&receipt::lines(&record));
     assert_eq!(names(include_str!("../../../README.md").lines()), names(text.lines()));
 }

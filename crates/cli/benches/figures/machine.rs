@@ -22,7 +22,7 @@ pub(crate) fn described() -> String {
     format!(
         "Written by `cargo xtask bench`. {model}, {cores} cores, {} GiB, {system}, {}, {}; loopback; load average before: {}.\n\
          Everything in a table was measured in one run, one after another, on this machine; absolute figures move from\n\
-         machine to machine, so the ratio counts. Medians of {} rounds.\n",
+         machine to machine, so the ratio counts. Medians of {} rounds; memory was read once.\n",
         kilobytes / 1_048_576,
         version("haproxy", "-v"),
         version("rustc", "--version"),

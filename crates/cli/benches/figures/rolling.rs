@@ -11,14 +11,15 @@ use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The app's start and its longest request.
+/// The app's start, and how long each request takes.
 const START_MS: u32 = 500;
-const LONGEST_MS: u32 = 200;
+const REQUEST_MS: u32 = 20;
+const A_SECOND: u32 = 400;
 const INSTANCES: u32 = 4;
 
 /// The section.
 pub(crate) fn print() {
-    let limit = f64::from(INSTANCES * (START_MS + LONGEST_MS)) / 1_000.0;
+    let limit = f64::from(INSTANCES * (START_MS + REQUEST_MS)) / 1_000.0;
     let failed = [Cell::new(0), Cell::new(0), Cell::new(0)];
     let alone = median("everup", || everup("prove = \"0ms\"", &failed[0]));
     let overlap = median("everup with overlap", || {
@@ -27,24 +28,26 @@ pub(crate) fn print() {
     let scripted = median("shell", || script(&failed[2]));
     println!(
         "## Rolling, {INSTANCES} instances, one at a time, under load\n\n\
-         An app that takes {START_MS} ms to start; 200 requests a second, and 5 of {LONGEST_MS} ms each. The limit is\n\
-         number x (start + longest request). Neither waits for proof that a release lives on (`prove = \"0ms\"`).\n\n\
-         | | wall | beside the limit | failed, all rounds |\n|---|---|---|---|\n\
-         | limit | {limit:.2} s | 1.00 | |\n\
-         | everup | {alone:.2} s | {:.2} | {} |\n\
-         | everup, with overlap | {overlap:.2} s | {:.2} | {} |\n\
-         | a shell script, drain by HAProxy's socket | {scripted:.2} s | {:.2} | {} |\n",
-        alone / limit,
-        failed[0].get(),
-        overlap / limit,
-        failed[1].get(),
-        scripted / limit,
-        failed[2].get(),
+         An app that takes {START_MS} ms to start; {A_SECOND} requests a second, each of which takes {REQUEST_MS} ms. The limit is\n\
+         number x (start + longest request). Nobody waits for proof that a release lives on (`prove = \"0ms\"`); the script\n\
+         proves nothing else either: it verifies no archive, writes no record, and cannot go back.\n\n\
+         | | wall | beside the limit | beside the script | failed, all rounds |\n|---|---|---|---|---|\n\
+         | limit | {limit:.2} s | 1.00 | | |",
     );
+    let rows = [
+        ("everup", alone),
+        ("everup, with overlap", overlap),
+        ("a shell script, drain by HAProxy's socket", scripted),
+    ];
+    for ((name, wall), failed) in rows.into_iter().zip(&failed) {
+        let (limit, script) = (wall / limit, wall / scripted);
+        println!("| {name} | {wall:.2} s | {limit:.2} | {script:.2} | {} |", failed.get());
+    }
+    println!();
 }
 
 fn plan(address: SocketAddr) -> Plan {
-    Plan { gets: 200, slow: 5, ..Plan::gets(address, 200) }
+    Plan { slow: A_SECOND, slow_ms: REQUEST_MS, ..Plan::gets(address, 0) }
 }
 
 fn app() -> Program {

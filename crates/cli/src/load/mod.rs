@@ -29,8 +29,10 @@ pub struct Plan {
     pub address: SocketAddr,
     /// GETs of `/` a second.
     pub gets: u32,
-    /// GETs a second of an answer that takes 200 ms.
+    /// GETs a second of an answer that takes its time.
     pub slow: u32,
+    /// How long that takes, in milliseconds.
+    pub slow_ms: u32,
     /// POSTs to `/count` a second, each with an id of its own.
     pub posts: u32,
     /// Streams of five events over 400 ms, begun a second.
@@ -46,7 +48,7 @@ impl Plan {
     #[must_use]
     pub fn mixed(address: SocketAddr) -> Self {
         let deadline = Duration::from_secs(30);
-        Self { address, gets: 50, slow: 5, posts: 20, streams: 3, sockets: 1, deadline }
+        Self { address, gets: 50, slow: 5, slow_ms: 200, posts: 20, streams: 3, sockets: 1, deadline }
     }
 
     /// GETs of `/` alone, for servers that know nothing else.

@@ -1,6 +1,6 @@
 //! One request: sent once, judged at the end of its answer.
 
-use super::{Street, since};
+use super::{Plan, Street, since};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
@@ -36,12 +36,12 @@ impl Kind {
         }
     }
 
-    const fn path(self) -> &'static str {
+    fn path(self, plan: &Plan) -> String {
         match self {
-            Self::Get => "/",
-            Self::Slow => "/slow?ms=200",
-            Self::Post => "/count",
-            Self::Stream => "/stream?events=5&ms=100",
+            Self::Get => "/".to_owned(),
+            Self::Slow => format!("/slow?ms={}", plan.slow_ms),
+            Self::Post => "/count".to_owned(),
+            Self::Stream => "/stream?events=5&ms=100".to_owned(),
         }
     }
 }
@@ -109,6 +109,6 @@ fn request(street: &Street, kind: Kind, id: &str) -> Request<Full<Bytes>> {
         _ => (Method::GET, Bytes::new()),
     };
     let host = street.plan.address.to_string();
-    let request = Request::builder().method(method).uri(kind.path()).header(header::HOST, host);
+    let request = Request::builder().method(method).uri(kind.path(&street.plan)).header(header::HOST, host);
     request.body(Full::new(body)).expect("a fixed path and an address make a request")
 }
