@@ -150,6 +150,9 @@ pub struct Memory {
     pub migration: Option<Granted>,
     /// A problem that ended the last order without success.
     pub problem: Option<Problem>,
+    /// Why the last order was given up, the old app serving on: said until the next one.
+    #[serde(default)]
+    pub given_up: Option<Problem>,
     /// Whether its announcement is known to be in the store; nothing is started before that.
     #[serde(default)]
     pub announced: bool,

@@ -44,9 +44,10 @@ fn role_write() {
 
 #[test]
 fn what_is_told_as_written_is_on_the_disk() {
-    if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
-        assert!(std::env::var_os("EVERUP_TEST_REQUIRE").is_none(), "strace is not here");
-        eprintln!("skipped: strace is not here");
+    let may = Command::new("strace").arg("true").stderr(Stdio::null()).status();
+    if !may.is_ok_and(|status| status.success()) {
+        assert!(std::env::var_os("EVERUP_TEST_REQUIRE").is_none(), "strace is not here, or may not look");
+        eprintln!("skipped: strace is not here, or may not look");
         return;
     }
     let home = tempfile::tempdir().unwrap();

@@ -68,7 +68,8 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
 
 /// What the end of a fleet waits for.
 pub(super) fn ending(settings: &Settings, within: Millis) -> String {
-    let (requests, apps) = (within.min(settings.deploy.drain), within.min(settings.app.stop));
+    let requests = within.min(settings.deploy.drain);
+    let apps = Millis(within.0.saturating_sub(requests.0)).min(settings.app.stop);
     format!("ending the fleet: requests inside it have {requests}, then its apps {apps} to stop")
 }
 

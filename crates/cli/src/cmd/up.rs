@@ -87,7 +87,8 @@ async fn kept(settings: &Settings, context: &Context) -> Result<Option<Info>, Fa
     let keeper = Keeper::at(&settings.run());
     match wait::keeper(keeper.info(), |words| context.out.say(words)).await {
         Ok(info) => Ok(Some(info)),
-        Err(KeeperError::Away(_)) => Ok(None),
+        // Whoever hangs has the fleet all the same: its lock says who.
+        Err(KeeperError::Away(_) | KeeperError::Silent(_)) => Ok(None),
         Err(error) => Err(failed(error).hint("`everup down` ends it")),
     }
 }
@@ -162,7 +163,7 @@ async fn says_what_ctrl_c_waits_for(settings: Settings, out: Out) {
     if let Ok(mut interrupts) = Interrupts::listen() {
         interrupts.next().await;
         let (most, ending) = (down::longest(&settings), down::ending(&settings, Millis(u64::MAX)));
-        out.say(format!("{ending}, {most} in all at most; Ctrl-C once more kills what is left"));
+        out.say(format!("{ending}, {most} in all at most; Ctrl-C once more, or now if it is being ended already, kills what is left"));
     }
 }
 

@@ -93,7 +93,7 @@ fn a_migration_that_outlasts_the_hold_refuses_and_goes_on() {
     running.reached(State::Migrating);
     let mut refused = Vec::new();
     let mut of_new = 0;
-    while running.record().is_none_or(|record| record.receipt.is_none()) {
+    until("the receipt", || {
         let answer = fleet.get("/");
         if answer.starts_with("HTTP/1.1 503 ") {
             refused.push(answer);
@@ -103,7 +103,8 @@ fn a_migration_that_outlasts_the_hold_refuses_and_goes_on() {
         }
         // Whoever asks how the service is would replace its machines otherwise.
         assert!(fleet.get("/.everup/health").starts_with("HTTP/1.1 200"));
-    }
+        running.record().filter(|record| record.receipt.is_some())
+    });
     assert!(of_new > 0 && !refused.is_empty(), "{of_new} of the new release, {} refused", refused.len());
     let says_when = |answer: &String| answer.to_lowercase().contains("retry-after:");
     assert!(refused.iter().all(says_when), "{refused:?}");

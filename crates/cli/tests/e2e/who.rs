@@ -69,6 +69,13 @@ impl Life {
     }
 
     pub(crate) fn kill(&mut self, who: Who, victim: &Victim) {
+        // Looked for first: what is inside is counted just before it dies.
+        let pid = match who {
+            Who::Minder => Some(minder(&self.fleet, victim).minder.pid),
+            Who::App => victim.app,
+            Who::Other => Some(other(&self.fleet, victim)),
+            _ => None,
+        };
         self.inside = self.inside(who, victim);
         let fleet = &mut self.fleet;
         match who {
@@ -77,9 +84,7 @@ impl Life {
             Who::Coordinator => fleet.kill_agent(&fleet.coordinator()),
             Who::Sleeper => sleeps(fleet),
             Who::Agent => fleet.kill_agent(&victim.instance),
-            Who::Minder => signal(minder(fleet, victim).minder.pid, Signal::KILL),
-            Who::App => signal(victim.app.unwrap(), Signal::KILL),
-            Who::Other => signal(other(fleet, victim), Signal::KILL),
+            Who::Minder | Who::App | Who::Other => signal(pid.unwrap(), Signal::KILL),
             Who::Proxy => fleet.kill_proxy(&victim.instance),
         }
     }

@@ -30,7 +30,8 @@ impl Mirror {
         } else if self.differs == newcomers {
             self.follow(seams, who).await;
         } else {
-            self.differs = newcomers;
+            // What it says now may be another's word: it is read again, whatever head comes back to.
+            *self = Self { says: None, differs: newcomers };
         }
     }
 

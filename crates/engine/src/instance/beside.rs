@@ -28,7 +28,9 @@ pub(super) async fn retire_former<S: Seams>(
     if serving.is_empty() {
         return former;
     }
-    retire(body, &former, limits).await;
+    if !former.is_empty() {
+        retire(body, &former, limits).await;
+    }
     serving
 }
 
@@ -129,7 +131,7 @@ async fn give_up_the_order<S: Seams>(body: &Body<'_, S>, old: &Running, problem:
     body.remember(move |memory| {
         memory.goal = Some(Goal::Serve { release });
         memory.done = memory.done.max(fence);
-        memory.problem = Some(problem);
+        memory.given_up = Some(problem);
     })
     .await;
 }

@@ -148,15 +148,9 @@ impl<'a, S: Seams> Body<'a, S> {
         pursued.map(|order| order.fence).unwrap_or_default()
     }
 
-    /// Why the last order was given up, where `release` serves instead of what it asked for: said until the next order,
-    /// also by an agent that has begun anew.
-    pub(super) fn why_given_up(&self, release: &ReleaseRef) -> Option<Problem> {
-        let memory = self.memory.borrow();
-        let order = memory.order.as_ref().filter(|order| order.fence <= memory.done)?;
-        let (Task::Update { release: asked, .. } | Task::Start { release: asked, .. }) = &order.task else {
-            return None;
-        };
-        memory.problem.clone().filter(|_| asked != release)
+    /// Why the last order was given up: said until the next one, also by an agent that has begun anew.
+    pub(super) fn why_given_up(&self) -> Option<Problem> {
+        self.memory.borrow().given_up.clone()
     }
 
     pub(super) fn now(&self) -> Mono {
@@ -421,7 +415,7 @@ fn first_view(who: &Identity, memory: &Memory, run: u64) -> View {
         idle: false,
         healthy: false,
         hold: None,
-        problem: memory.problem.clone(),
+        problem: memory.problem.clone().or_else(|| memory.given_up.clone()),
         migration: memory.migration.clone(),
         deaths: 0,
         fetched: None,

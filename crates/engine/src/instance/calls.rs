@@ -163,7 +163,7 @@ async fn accept<S: Seams>(
     match order.task.clone() {
         Task::Stage { .. } => {
             memory.order = Some(order.clone());
-            memory.problem = None;
+            (memory.problem, memory.given_up) = (None, None);
             body.save_and_see(memory, |view| view.problem = None).await?;
             body.confirmed.set(true);
             Ok((Obeyed::Yes, After::Stage(Box::new(order))))
@@ -191,7 +191,7 @@ async fn begin<S: Seams>(
 ) -> Result<(Obeyed, After), Problem> {
     memory.goal = Some(goal);
     memory.order = Some(order);
-    memory.problem = None;
+    (memory.problem, memory.given_up) = (None, None);
     let fresh = |view: &mut View| {
         view.problem = None;
         view.steady = false;

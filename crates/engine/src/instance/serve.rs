@@ -108,7 +108,9 @@ async fn attempt<S: Seams>(
     let serves_already = serves && mine.as_ref().is_some_and(|app| body.was_sent_to(app));
     let others = if serves_already {
         // It never left: what was coming up beside it is not wanted any more, well or not.
-        beside::retire(body, &others, limits).await;
+        if !others.is_empty() {
+            beside::retire(body, &others, limits).await;
+        }
         Vec::new()
     } else if limits.overlap {
         beside::retire_former(body, others, limits).await
@@ -242,7 +244,7 @@ async fn in_service<S: Seams>(
 ) -> Ended {
     let old = beside.map(|(old, _)| old);
     let on_probation = body.view().deaths > 0 && task.is_some() && !body.view().steady;
-    let given_up = body.why_given_up(&app.release);
+    let given_up = body.why_given_up();
     open(body, &app).await;
     join(body).await;
     body.see(|view| {

@@ -75,7 +75,7 @@ fn proven<S: Seams>(body: &Body<'_, S>, app: &Running, proof: Proof, failures: u
     let view = body.view();
     let steady = body.now() >= proof.at && failures == 0 && view.healthy;
     if steady && !view.steady {
-        let given_up = body.why_given_up(&app.release);
+        let given_up = body.why_given_up();
         body.see(|view| {
             view.steady = true;
             view.deaths = 0;
@@ -94,9 +94,10 @@ fn proven<S: Seams>(body: &Body<'_, S>, app: &Running, proof: Proof, failures: u
 fn recovered<S: Seams>(body: &Body<'_, S>) -> u32 {
     let sick = !body.view().healthy;
     if sick {
+        let given_up = body.why_given_up();
         body.see(|view| {
             view.healthy = true;
-            view.problem = None;
+            view.problem = given_up;
             if view.phase == Phase::Ill {
                 view.phase = Phase::Serving;
             }

@@ -36,8 +36,8 @@ struct Proof {
 
 /// Between two looks whether an app's first words are there.
 const WORDS_LOOK: Duration = Duration::from_millis(20);
-/// Half a second of looks: an app may have nothing to say.
-const WORDS_LOOKS: u32 = 25;
+/// Two seconds of looks, at a start that fails anyway: an app may have nothing to say.
+const WORDS_LOOKS: u32 = 100;
 
 /// The local addresses that an app may listen on, in the order in which they are tried.
 const LOCAL: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];

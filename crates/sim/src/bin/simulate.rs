@@ -16,7 +16,7 @@ const USAGE: &str = "usage: simulate --seeds N [--first-seed K] [--check-replay 
   --seeds N         run N worlds, on two threads
   --first-seed K    beginning with seed K (1)
   --check-replay K  run the first K of them in a second process, too, and compare every event
-  --stories N       print the last N events of the first world that breaks a rule (60)
+  --stories N       print the last N events of the first world that breaks a rule, or of the one of --seed (60)
   --seed N          run one world and print its story
   --trace-hash      print nothing but a hash of all its events";
 

@@ -31,7 +31,8 @@ impl Guess {
     /// Looks at `folder`.
     #[must_use]
     pub fn of(folder: &Path) -> Self {
-        let looks: [Look; 10] = [procfile, node, django, python, jar, cargo, go, nginx, site, program];
+        let looks: [Look; 11] =
+            [procfile, node, django, python, jar, cargo, go, node_server, nginx, site, program];
         looks.iter().find_map(|look| look(folder)).unwrap_or_else(|| Self {
             what: None,
             command: "./server --port \"$PORT\"".to_owned(),
@@ -64,12 +65,7 @@ fn procfile(folder: &Path) -> Option<Guess> {
 
 fn node(folder: &Path) -> Option<Guess> {
     let what = "a Node.js app";
-    let Some(package) = read(folder, "package.json") else {
-        // Without package.json, other names may as well be scripts of pages.
-        let guess = found(what, "exec node server.js", "It has to read process.env.PORT.");
-        return guess.filter(|_| has(folder, "server.js"));
-    };
-    let package: serde_json::Value = serde_json::from_str(&package).ok()?;
+    let package: serde_json::Value = serde_json::from_str(&read(folder, "package.json")?).ok()?;
     match package["scripts"]["start"].as_str() {
         // Without npm in between, the app itself gets the signal that ends it.
         Some(start) if start.starts_with("node ") => {
@@ -84,6 +80,12 @@ fn node(folder: &Path) -> Option<Guess> {
             found(what, format!("exec node {main}"), "It has to read process.env.PORT.")
         }
     }
+}
+
+/// Without package.json, and where it is nothing else: other names may as well be scripts of pages.
+fn node_server(folder: &Path) -> Option<Guess> {
+    let guess = found("a Node.js app", "exec node server.js", "It has to read process.env.PORT.");
+    guess.filter(|_| has(folder, "server.js"))
 }
 
 fn django(folder: &Path) -> Option<Guess> {

@@ -24,6 +24,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.say(503, "the database has no table named orders")
         if self.path == "/healthz" and flaw == "AsksADatabase" and not (shop / "database").exists():
             return self.say(503, "the database is away")
+        if self.path == "/healthz" and flaw == "DiesSoon":
+            die_soon()
         if self.path == "/version" and flaw == "ReadsItsVersion":
             return self.say(200, (shop / "current").read_text())
         if self.path == "/version":
@@ -53,6 +55,17 @@ class Server(ThreadingHTTPServer):
         """Whoever asked has gone: no line of the log is spent on it."""
 
 
+dying = False
+
+
+def die_soon():
+    """Two seconds after it was first healthy."""
+    global dying
+    if not dying:
+        dying = True
+        threading.Timer(2, lambda: (print("out of memory", flush=True), os._exit(1))).start()
+
+
 def die_under_load():
     """The third that was started does not stand more than a few users."""
     global requests
@@ -72,8 +85,6 @@ def leave_a_child():
 print(f"version {version} starts on port {port}", flush=True)
 if flaw == "ExitsAtOnce":
     raise SystemExit("cannot read the configuration: no such key: payment.url")
-if flaw == "DiesSoon":
-    threading.Timer(2, lambda: (print("out of memory", flush=True), os._exit(1))).start()
 if flaw == "WrongPort":
     port = 0
 if "HangsOnStop" in flaw:
