@@ -151,6 +151,25 @@ fn a_writer_finds_its_own_write() {
     }
 }
 
+/// A write that arrives when another has won, and its writer is gone, changes nothing.
+#[test]
+fn a_write_that_comes_late_loses() {
+    let Some(endpoint) = endpoint() else { return };
+    let proxy = Proxy::before(&endpoint);
+    let store = store_at("late", proxy.endpoint());
+    run(async {
+        let Wrote::Done(etag) = store.create("object", b"first".into()).await.unwrap() else { panic!() };
+        proxy.keep_back("late");
+        tokio::select! {
+            told = store.replace("object", &etag, b"late".into()) => panic!("{told:?}"),
+            () = async { while proxy.waiting() == 0 { tokio::task::yield_now().await } } => {}
+        }
+        assert!(matches!(store.replace("object", &etag, b"second".into()).await, Ok(Wrote::Done(_))));
+        proxy.let_go();
+        assert_eq!(read(&store, "object").await.unwrap().0, "second");
+    });
+}
+
 /// Of a write that was carried out and not so answered, nobody is told that all is well or that another was first,
 /// unless it is so to see.
 fn is_told(fault: Fault, told: &Result<Wrote, StoreError>) {

@@ -1,7 +1,7 @@
 //! All at once, with a migration: who arrives meanwhile waits, and is answered 200.
 
-use crate::harness::{Fleet, Program, Setup, Shop, signal, until};
-use crate::life::{AllAtOnce, Life, Step};
+use crate::harness::{Fleet, Program, Setup, Shop, Step, signal, until};
+use crate::life::{AllAtOnce, Life};
 use everup_core::deployment::State;
 use everup_core::instance::Phase;
 use everup_core::status::Line;

@@ -1,7 +1,7 @@
 //! kill -9 in quiet times, and of what a deployment does not always have; `steps.rs` and `interruptions.rs` have each moment of one. Requests that
 //! were inside what was killed may fail; no other.
 
-use crate::harness::{Fleet, Program, Setup, Shop, freeze, signal, until};
+use crate::harness::{Fleet, Program, Setup, Shop, Step, freeze, signal, until};
 use everup_core::deployment::State;
 use everup_core::ids::InstanceId;
 use everup_core::instance::Phase;
@@ -58,26 +58,20 @@ fn every_agent_in_quiet_times_and_no_app_is_restarted() {
 #[test]
 fn the_old_app_while_the_new_one_starts_beside_it() {
     let shop = Shop::new(&Setup { instances: 1, deploy: "overlap = true", ..Setup::default() });
-    for step in ["draining", "stopping", "starting"] {
-        shop.write(&format!("go-{step}"), "");
-    }
-    shop.publish("1", &Program::patient());
-    shop.publish("2", &Program::patient());
+    shop.publish_patient(&["1", "2"]);
     let fleet = shop.up();
     fleet.deploy(&["1"]).succeeded_somehow();
     let users = fleet.users();
     let old = fleet.apps().into_values().next().unwrap();
-    let (go, at) = (fleet.path().join("go-starting"), fleet.path().join("at-starting"));
-    fs::remove_file(&at).unwrap();
-    fs::remove_file(&go).unwrap();
+    fleet.block(Step::Starting);
     let running = fleet.begin(&["2"]);
-    until("the new app beside the old one", || at.exists().then_some(()));
+    fleet.comes_to(Step::Starting);
     signal(old, Signal::KILL);
     until("the gate to keep what arrives", || {
         let is_starting = |line: &Line| line.phase == Some(Phase::Starting);
         fleet.status().instances.iter().any(is_starting).then_some(())
     });
-    fs::write(&go, "").unwrap();
+    fleet.unblock(Step::Starting);
     running.ended().succeeded_somehow();
     users.served_but(INSIDE);
     fleet.all_serve(1, "2");

@@ -1,6 +1,6 @@
 //! C12: somebody else answers for the new release. Whatever it says of its version, it is not of this start.
 
-use crate::harness::{Blame, Fleet, Program, Setup, Shop, Stranger, until};
+use crate::harness::{Blame, Fleet, Program, Setup, Shop, Step, Stranger, until};
 use everup_core::ids::InstanceId;
 use everup_core::instance::Slot;
 
@@ -55,23 +55,16 @@ fn a_stranger_has_the_port() {
 #[test]
 fn a_stranger_shares_the_port() {
     let shop = Shop::new(&setup());
-    for version in ["1", "2"] {
-        shop.publish(version, &Program::patient());
-    }
-    shop.write("go-starting", "");
-    shop.write("go-stopping", "");
+    shop.publish_patient(&["1", "2"]);
     let fleet = shop.up();
     fleet.deploy(&["1"]).succeeded_somehow();
     let users = fleet.users();
-    std::fs::remove_file(fleet.path().join("go-starting")).unwrap();
-    std::fs::remove_file(fleet.path().join("at-starting")).unwrap();
+    fleet.block(Step::Starting);
     let running = fleet.begin(&["2"]);
-    let at = fleet.path().join("at-starting");
-    let id: InstanceId =
-        until("a start", || std::fs::read_to_string(&at).ok()?.split_once(' ')?.0.parse().ok());
+    let (id, _) = fleet.comes_to(Step::Starting);
     let stranger = Stranger::on(&fleet, fleet.port(&id, Slot::A), "2");
     stranger.answers();
-    fleet.write("go-starting", "");
+    fleet.unblock(Step::Starting);
     let ended = running.ended().rolled_back();
     let reason = [&*stranger.port(), "python3", &stranger.pid(), "not of this start"];
     let log = [&*format!("version 2 starts on {id}")];
@@ -86,10 +79,7 @@ fn a_stranger_shares_the_port() {
 #[test]
 fn a_stranger_joins_who_serves() {
     let shop = Shop::new(&Setup { instances: 1, ..setup() });
-    for step in ["starting", "stopping"] {
-        shop.write(&format!("go-{step}"), "");
-    }
-    shop.publish("1", &Program::patient());
+    shop.publish_patient(&["1"]);
     let fleet = shop.up();
     fleet.deploy(&["1"]).succeeded_somehow();
     let before = fleet.apps();

@@ -1,9 +1,71 @@
-//! What a deployment has besides its steps, a pause, a question and a way back: everybody is killed in turn (kill -9) in the middle of
-//! it.
+//! What a deployment has besides its steps, its first and its last word in the store, a proof, a pause, a question and a way
+//! back: everybody is killed in turn (kill -9) in the middle of it.
 
 use crate::harness::Setup;
 use crate::life::{AllAtOnce, Life, Rolling, Way};
 use crate::who::Who;
+use everup_core::deployment::State;
+
+/// What the store had not carried out when somebody died is carried out afterwards.
+fn dies_while_unwritten(words: &str) {
+    let Some((mut life, store)) = Life::in_s3(Rolling) else { return };
+    for who in Who::all() {
+        let ended = life.unwritten(&store, words, |life, victim| life.kill(who, victim)).succeeded_somehow();
+        life.all_serve();
+        life.judge(who, &ended.record);
+    }
+    life.ends();
+}
+
+/// Head names the deployment, and nothing else says that there is one.
+#[test]
+fn everybody_dies_while_it_is_pending() {
+    dies_while_unwritten("\"state\": \"pending\"");
+}
+
+/// All is done, and its receipt is written, or not.
+#[test]
+fn everybody_dies_while_its_end_is_written() {
+    dies_while_unwritten("\"state\": \"succeeded\"");
+}
+
+/// An app that ends before it is proven is the fault of its release; who else dies is nobody's. What was begun all at once
+/// goes on without it.
+fn dies_while_one_proves_itself(mut life: Life) {
+    for who in Who::all() {
+        let before = life.serving;
+        let ended = life.proving(|life, victim| life.kill(who, victim));
+        let record = ended.record.clone();
+        match (who, life.way) {
+            (Who::Minder | Who::App, Rolling) => {
+                ended.rolled_back();
+                life.serving = before;
+            }
+            (Who::Minder | Who::App, AllAtOnce) => {
+                assert_eq!((ended.record.state, ended.code), (State::Failed, 4));
+            }
+            _ => drop(ended.succeeded_somehow()),
+        }
+        life.all_serve();
+        life.judge(who, &record);
+    }
+    life.ends();
+}
+
+#[test]
+fn everybody_dies_while_one_proves_itself_in_a_roll() {
+    dies_while_one_proves_itself(Life::with_proof(Rolling, false));
+}
+
+#[test]
+fn everybody_dies_while_one_proves_itself_beside_the_old_one() {
+    dies_while_one_proves_itself(Life::with_proof(Rolling, true));
+}
+
+#[test]
+fn everybody_dies_while_one_proves_itself_all_at_once() {
+    dies_while_one_proves_itself(Life::with_proof(AllAtOnce, false));
+}
 
 /// It stays paused whoever dies, and goes on when it is told to.
 #[test]

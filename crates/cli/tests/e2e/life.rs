@@ -2,29 +2,23 @@
 //!
 //! The app waits in each step for the test's word, so what happens in a step happens in it, and the step cannot end.
 
-use crate::harness::{Ended, Fleet, Program, Running, Setup, Shop, Users, freeze, signal, until};
+use crate::faulty::Proxy;
+use crate::harness::{Ended, Fleet, Program, Running, Setup, Shop, Step, Users, freeze, signal, until};
+use crate::stores::shop_in_s3;
 use everup_cli::demo::database;
 use everup_core::deployment::State;
 use everup_core::ids::InstanceId;
 use everup_core::instance::Phase;
+use everup_core::record::{Entry, Progress, Record};
 use everup_core::status::Line;
+use everup_host::minder;
 use everup_host::proc::Identity;
 use rustix::process::Signal;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
 use std::thread::JoinHandle;
 
-/// A step that an instance is in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
-    Staging,
-    Draining,
-    Stopping,
-    Migrating,
-    Starting,
-}
 pub(crate) use Step::{Draining, Migrating, Staging, Starting, Stopping};
 
 /// What the fleet does.
@@ -45,18 +39,6 @@ impl Way {
 }
 
 impl Step {
-    pub(crate) const ALL: [Self; 5] = [Staging, Draining, Stopping, Migrating, Starting];
-
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Staging => "staging",
-            Draining => "draining",
-            Stopping => "stopping",
-            Migrating => "migrating",
-            Starting => "starting",
-        }
-    }
-
     /// What the record says meanwhile.
     pub(crate) const fn state(self, way: Way) -> State {
         match (self, way) {
@@ -83,8 +65,17 @@ pub(crate) struct Victim {
     pub(crate) instance: InstanceId,
     /// The process of its app that is in the step, if one is.
     pub(crate) app: Option<u32>,
-    /// Whether that one has requests inside.
-    pub(crate) serves: bool,
+    /// Whose requests are inside that one.
+    pub(crate) serves: Serves,
+}
+
+/// Whose requests are inside an app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Serves {
+    Nobody,
+    /// Those that came before its gate was shut, or held.
+    TheLast,
+    Users,
 }
 
 /// A fleet that lives on, and its users.
@@ -111,6 +102,19 @@ impl Life {
         Self::of(&setup, way)
     }
 
+    /// Each new app serves for so long that something can happen before it is proven.
+    pub(crate) fn with_proof(way: Way, overlaps: bool) -> Self {
+        let deploy = if overlaps { "prove = \"5s\"\noverlap = true" } else { "prove = \"5s\"" };
+        Self::of(&Setup { instances: 2, deploy, ..Setup::default() }, way)
+    }
+
+    /// Its store is S3, behind a proxy that can keep writes back; nothing if there is no server and none is required.
+    pub(crate) fn in_s3(way: Way) -> Option<(Self, Proxy)> {
+        let setup = Setup { instances: 3, ..Setup::default() };
+        let (shop, store) = shop_in_s3(&setup)?;
+        Some((Self::in_shop(shop, &setup, way), store))
+    }
+
     /// The new apps are started beside the old ones. Nobody waits for the end of an old app there; but for the proof, so
     /// that the deployment is not over before the test has done its part.
     pub(crate) fn with_overlap(gate: &'static str, instances: u32) -> Self {
@@ -119,10 +123,11 @@ impl Life {
     }
 
     fn of(setup: &Setup, way: Way) -> Self {
-        let shop = Shop::new(setup);
-        for step in Step::ALL {
-            shop.write(&format!("go-{}", step.name()), "");
-        }
+        Self::in_shop(Shop::new(setup), setup, way)
+    }
+
+    fn in_shop(shop: Shop, setup: &Setup, way: Way) -> Self {
+        shop.unblock_all();
         shop.write("database", "schema 1\n");
         for version in 1..=RELEASES {
             shop.publish(&version.to_string(), &release(way, version));
@@ -169,7 +174,7 @@ impl Life {
         step: Step,
         happens: impl FnOnce(&mut Self, &Victim),
     ) -> (Ended, Option<String>) {
-        self.block(step);
+        self.fleet.block(step);
         let last = (step == Draining).then(|| self.ask_last());
         let stopped = (step == Staging).then(|| self.stop_an_agent());
         self.version += 1;
@@ -183,19 +188,19 @@ impl Life {
         if let Some((_, agent)) = stopped.filter(|(_, agent)| agent.lives()) {
             signal(agent.pid, Signal::CONT);
         }
-        self.unblock(step);
+        self.fleet.unblock(step);
         (self.fleet.ended(&id), last.map(|last| last.join().unwrap()))
     }
 
     /// The next deployment fails, and something happens while the old release is being started again.
     pub(crate) fn on_the_way_back(&mut self, happens: impl FnOnce(&mut Self, &Victim)) -> Ended {
-        self.block(Starting);
+        self.fleet.block(Starting);
         self.fleet.write(BREAKS, "");
         self.version += 1;
         let running = self.deploy();
         if self.way == Rolling {
             let new = self.at(Starting);
-            self.forget(Starting);
+            self.fleet.forget(Starting);
             signal(new.app.unwrap(), Signal::KILL);
         }
         running.reached(State::RollingBack);
@@ -203,7 +208,7 @@ impl Life {
         assert_eq!(running.record().unwrap().state, State::RollingBack);
         let id = running.orphan();
         happens(self, &victim);
-        self.unblock(Starting);
+        self.fleet.unblock(Starting);
         fs::remove_file(self.fleet.path().join(BREAKS)).unwrap();
         self.fleet.ended(&id)
     }
@@ -218,7 +223,7 @@ impl Life {
         let id = running.orphan();
         self.serving = self.version;
         let instance = self.fleet.seats().into_keys().next().unwrap();
-        happens(self, &Victim { instance, app: None, serves: false });
+        happens(self, &Victim { instance, app: None, serves: Serves::Nobody });
         fs::remove_file(self.fleet.path().join(DIES)).unwrap();
         self.goes_on(&id, State::NeedsOperator, &["resume", "--migration=applied"])
     }
@@ -235,19 +240,67 @@ impl Life {
     /// The next deployment is paused while its first instance moves, and something happens when that is done; then the
     /// deployment is resumed.
     pub(crate) fn paused(&mut self, happens: impl FnOnce(&mut Self, &Victim)) -> Ended {
-        self.block(Starting);
+        self.fleet.block(Starting);
         self.version += 1;
         let running = self.deploy();
         let victim = self.at(Starting);
         self.fleet.everup(&["pause"]).done();
         running.reached(State::Paused);
-        self.unblock(Starting);
+        self.fleet.unblock(Starting);
         // What is proven may die without being the release's fault.
         running.until("the first to be proven", |record| record.proven || record.state.is_final());
         let id = running.orphan();
         self.serving = self.version;
-        happens(self, &Victim { serves: true, ..victim });
+        happens(self, &Victim { serves: Serves::Users, ..victim });
         self.goes_on(&id, State::Paused, &["resume"])
+    }
+
+    /// Something happens while the first of those that serve the next release has to prove it.
+    pub(crate) fn proving(&mut self, happens: impl FnOnce(&mut Self, &Victim)) -> Ended {
+        self.version += 1;
+        let running = self.deploy();
+        let proves = |entry: &Entry| entry.progress == Progress::Done && !entry.steady;
+        let first = |record: &Record| {
+            record.instances.iter().find(|(_, entry)| proves(entry)).map(|(id, _)| id.clone())
+        };
+        let record = running
+            .until("somebody to prove itself", |record| first(record).is_some() || record.state.is_final());
+        let instance = first(&record).unwrap();
+        let app = self.app_of_this_version(&instance);
+        let id = running.orphan();
+        self.serving = self.version;
+        happens(self, &Victim { instance, app: Some(app), serves: Serves::Users });
+        self.fleet.ended(&id)
+    }
+
+    /// Something happens while the store does not carry out the write that gives the record of the next deployment
+    /// `words`.
+    pub(crate) fn unwritten(
+        &mut self,
+        store: &Proxy,
+        words: &str,
+        happens: impl FnOnce(&mut Self, &Victim),
+    ) -> Ended {
+        store.keep_back(words);
+        self.version += 1;
+        let running = self.deploy();
+        until("a write to be kept back", || (store.waiting() > 0).then_some(()));
+        let has_them = running.record().map(|record| serde_json::to_string_pretty(&record).unwrap());
+        assert!(has_them.is_none_or(|text| !text.contains(words)));
+        let id = running.orphan();
+        self.serving = self.version;
+        let (instance, app) = self.fleet.apps().into_iter().next_back().unwrap();
+        happens(self, &Victim { instance, app: Some(app), serves: Serves::Users });
+        store.let_go();
+        self.fleet.ended(&id)
+    }
+
+    fn app_of_this_version(&self, id: &InstanceId) -> u32 {
+        let version = self.version.to_string();
+        let is_it = |state: &minder::State| {
+            state.place.as_ref().is_some_and(|place| place.release.version.as_str() == version)
+        };
+        until("its app", || Some(self.fleet.minders(id).into_iter().find(is_it)?.child?.pid))
     }
 
     /// Begins to deploy the version.
@@ -261,29 +314,7 @@ impl Life {
         let (instance, app) = self.fleet.apps().into_iter().next_back().unwrap();
         let agent = Identity::of(self.fleet.agent(&instance)).unwrap();
         freeze(agent.pid);
-        (Victim { instance, app: Some(app), serves: true }, agent)
-    }
-
-    /// What was said of a step before does not count.
-    fn forget(&self, step: Step) {
-        let _ = fs::remove_file(self.told(step));
-    }
-
-    fn told(&self, step: Step) -> PathBuf {
-        self.fleet.path().join(format!("at-{}", step.name()))
-    }
-
-    fn block(&self, step: Step) {
-        self.forget(step);
-        fs::remove_file(self.go(step)).unwrap();
-    }
-
-    fn unblock(&self, step: Step) {
-        fs::write(self.go(step), "").unwrap();
-    }
-
-    fn go(&self, step: Step) -> PathBuf {
-        self.fleet.path().join(format!("go-{}", step.name()))
+        (Victim { instance, app: Some(app), serves: Serves::Users }, agent)
     }
 
     /// A request that the old app ends when it is told to.
@@ -299,7 +330,7 @@ impl Life {
             };
             ask().unwrap_or_else(|error| error.to_string())
         });
-        self.at(Draining);
+        self.fleet.comes_to(Draining);
         asked
     }
 
@@ -312,15 +343,11 @@ impl Life {
         victim
     }
 
-    /// Waits until the app of somebody says that it is in `step`.
+    /// Waits until the app of somebody is in `step`.
     fn at(&self, step: Step) -> Victim {
-        let told = self.told(step);
-        until(step.name(), || {
-            let text = fs::read_to_string(&told).ok()?;
-            let (instance, app) = text.lines().next()?.split_once(' ')?;
-            let (instance, app) = (instance.parse().ok()?, Some(app.parse().ok()?));
-            Some(Victim { instance, app, serves: step == Draining })
-        })
+        let (instance, app) = self.fleet.comes_to(step);
+        let serves = if step == Draining { Serves::TheLast } else { Serves::Nobody };
+        Victim { instance, app: Some(app), serves }
     }
 
     /// Waits until it is the turn of the instance that has the last request; with overlap its new app serves by then.

@@ -1,7 +1,7 @@
 //! C21: instances come while a roll fails, on its way back, and after an abort. Each takes what is right at that moment,
 //! and in the end there is one release: in the fleet, in head and in version.properties.
 
-use crate::harness::{Fleet, Program, Setup, Shop, until};
+use crate::harness::{Fleet, Setup, Shop, until};
 use crate::stores::shop_in_s3;
 use everup_core::deployment::State;
 use everup_core::ids::InstanceId;
@@ -74,12 +74,7 @@ fn setup() -> Setup {
 /// They come before the first batch is proven and after it, on the way back and after it, and after an abort; `trouble`
 /// begins before that.
 fn come(shop: Shop, trouble: impl FnOnce()) {
-    for step in ["draining", "stopping", "starting"] {
-        shop.write(&format!("go-{step}"), "");
-    }
-    for version in ["1", "2", "3"] {
-        shop.publish(version, &Program::patient());
-    }
+    shop.publish_patient(&["1", "2", "3"]);
     let fleet = shop.up();
     fleet.deploy(&["1"]).succeeded_somehow();
     let users = fleet.users();

@@ -1,6 +1,6 @@
 //! People: two at once, words in the middle, Ctrl-C, and a CLI that is killed.
 
-use crate::harness::{Program, Said, Setup, Shop, get, python, until, wish};
+use crate::harness::{Program, Said, Setup, Shop, Step, get, python, until, wish};
 use everup_core::deployment::State;
 use everup_core::ids::WriteId;
 use everup_core::record::Say;
@@ -243,18 +243,16 @@ fn up_and_down_leave_nothing() {
 #[test]
 fn down_lets_requests_end() {
     let shop = Shop::new(&Setup { instances: 2, deploy: "drain = \"30s\"", ..Setup::default() });
-    for step in ["starting", "stopping"] {
-        shop.write(&format!("go-{step}"), "");
-    }
-    shop.publish("1", &Program::patient());
+    shop.publish_patient(&["1"]);
     let mut fleet = shop.up();
     fleet.deploy(&["1"]).succeeded_somehow();
+    fleet.block(Step::Draining);
     let address = fleet.address;
     let asked = std::thread::spawn(move || get(address, "/last"));
-    until("the request to be inside", || fleet.path().join("at-draining").exists().then_some(()));
+    fleet.comes_to(Step::Draining);
     let down = fleet.command(&["down"]).stderr(Stdio::piped()).spawn().unwrap();
     until("the instances to be told", || fleet.seats().values().all(|seat| seat.terminating).then_some(()));
-    fleet.write("go-draining", "");
+    fleet.unblock(Step::Draining);
     assert!(asked.join().unwrap().unwrap().starts_with("HTTP/1.1 200"));
     let said = down.wait_with_output().unwrap();
     assert!(String::from_utf8_lossy(&said.stderr).contains("requests inside it have 30 s"), "{said:?}");

@@ -1,11 +1,10 @@
 //! What a receipt says: kept where everything was seen and nothing failed; not measured where nobody can know.
 
-use crate::harness::{Ended, Fleet, Program, Setup, Shop, freeze, signal, until};
+use crate::harness::{Ended, Fleet, Program, Setup, Shop, Step, freeze, signal, until};
 use everup_core::receipt::Verdict;
 use everup_core::time::Millis;
 use everup_engine::prober::LATE;
 use rustix::process::Signal;
-use std::fs;
 use std::time::Instant;
 
 /// On a busy machine a prober may rightly say that it was late; in one of so many deployments it is not.
@@ -61,19 +60,13 @@ fn quiet_all_at_once_is_kept() {
 #[test]
 fn a_time_that_no_prober_saw_is_not_measured() {
     let shop = Shop::new(&Setup { instances: 2, deploy: "overlap = true", ..Setup::default() });
-    for step in ["draining", "stopping", "starting"] {
-        shop.write(&format!("go-{step}"), "");
-    }
-    shop.publish("1", &Program::patient());
-    shop.publish("2", &Program::patient());
+    shop.publish_patient(&["1", "2"]);
     let fleet = shop.up();
     fleet.deploy(&["1"]).succeeded_somehow();
     let users = fleet.users();
-    let (go, at) = (fleet.path().join("go-starting"), fleet.path().join("at-starting"));
-    fs::remove_file(&at).unwrap();
-    fs::remove_file(&go).unwrap();
+    fleet.block(Step::Starting);
     let running = fleet.begin(&["2"]);
-    until("a new app", || at.exists().then_some(()));
+    fleet.comes_to(Step::Starting);
     let agents: Vec<u32> = fleet.seats().keys().map(|id| fleet.agent(id)).collect();
     agents.iter().for_each(|agent| freeze(*agent));
     let since = Instant::now();
@@ -83,7 +76,7 @@ fn a_time_that_no_prober_saw_is_not_measured() {
         (since.elapsed() > unseen).then_some(())
     });
     agents.iter().for_each(|agent| signal(*agent, Signal::CONT));
-    fs::write(&go, "").unwrap();
+    fleet.unblock(Step::Starting);
     let Ended { code, record, document, .. } = running.ended();
     users.all_served();
     let receipt = record.receipt.unwrap();

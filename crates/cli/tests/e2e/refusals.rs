@@ -1,8 +1,8 @@
 //! C19: the command that deploys is killed, then the coordinator, in every step; whoever presses again is refused at once
 //! and told who deploys what. Nothing is left of the fifty refusals, and no lock of the killed ones.
 
-use crate::harness::{Program, Setup};
-use crate::life::{AllAtOnce, Draining, Life, Rolling, Staging, Starting, Step, Stopping, Way};
+use crate::harness::{Program, Setup, Step};
+use crate::life::{AllAtOnce, Draining, Life, Rolling, Staging, Starting, Stopping, Way};
 use everup_core::deployment::State;
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,8 +1,8 @@
 //! What happens in each step of a deployment, of both kinds and with overlap: everybody is killed in turn (kill -9), and instances come
 //! and go, while the step is under way and cannot end.
 
-use crate::harness::{Ended, Setup, until};
-use crate::life::{AllAtOnce, Draining, Life, Migrating, Rolling, Staging, Starting, Step, Stopping, Way};
+use crate::harness::{Ended, Setup, Step, until};
+use crate::life::{AllAtOnce, Draining, Life, Migrating, Rolling, Staging, Starting, Stopping, Way};
 use crate::who::Who;
 use everup_core::deployment::State;
 use everup_core::instance::Phase;

@@ -1,7 +1,7 @@
 //! Who dies (kill -9), and how that is done.
 
 use crate::harness::{Fleet, Setup, freeze, signal, until};
-use crate::life::{AllAtOnce, Life, Rolling, Victim};
+use crate::life::{AllAtOnce, Life, Rolling, Serves, Victim};
 use everup_core::receipt::Verdict;
 use everup_core::record::Record;
 use everup_host::minder;
@@ -59,11 +59,11 @@ impl Life {
         match who {
             _ if !who.has_requests() => 0,
             // It does not listen yet, or was told to stop when nothing was inside it.
-            Who::App | Who::Minder if !victim.serves => 0,
+            Who::App | Who::Minder if victim.serves == Serves::Nobody => 0,
             // What is held is not inside the app.
-            Who::App | Who::Minder if self.way == AllAtOnce => LATE,
+            Who::App | Who::Minder if self.way == AllAtOnce && victim.serves == Serves::TheLast => LATE,
             // All at once it is the one that holds; beside the app that stops or starts it sends to the other one.
-            Who::Proxy if self.way == Rolling && !self.overlaps && !victim.serves => 0,
+            Who::Proxy if self.way == Rolling && !self.overlaps && victim.serves == Serves::Nobody => 0,
             _ => self.users.waiting() + LATE,
         }
     }
@@ -135,10 +135,12 @@ fn sleeps(fleet: &Fleet) {
     freeze(agent);
     let head = fleet.head().unwrap();
     let id = head.current.unwrap().id;
+    let has_record = fleet.record(id.as_str()).is_some();
     until("another coordinator to go on", || {
         // It may have been stopped before it told anybody that it leads; who is asked looks by itself.
         fleet.everup(&["status"]);
-        (fleet.record(id.as_str())?.term > head.term).then_some(())
+        let led = if has_record { fleet.record(id.as_str())?.term } else { fleet.head()?.term };
+        (led > head.term).then_some(())
     });
     signal(agent, Signal::CONT);
 }

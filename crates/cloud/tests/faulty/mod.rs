@@ -1,10 +1,11 @@
 //! A proxy before an S3 server that is slow, and loses answers: it carries a conditional write out and says nothing, or something
-//! else; or it does not carry it out. Each write meets the fault once: tried again, it goes through.
+//! else; or it does not carry it out. Each write meets the fault once: tried again, it goes through. It also keeps writes back, and
+//! carries them out when whoever sent them may be long dead.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Error, Read, Result, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// What becomes of the first attempt at a conditional write.
@@ -43,6 +44,7 @@ impl Fault {
 pub(crate) struct Proxy {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
+    let_go: Arc<Condvar>,
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +54,10 @@ struct State {
     met: BTreeSet<String>,
     /// So long each request waits before it is carried out.
     delay: Duration,
+    /// Conditional writes of objects with these words in them are kept back.
+    kept: Option<String>,
+    /// How many are.
+    waiting: usize,
 }
 
 /// A request's head and body as they came.
@@ -65,7 +71,11 @@ impl Proxy {
     pub(crate) fn before(endpoint: &str) -> Self {
         let server: SocketAddr = endpoint.trim_start_matches("http://").parse().expect("an address");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let proxy = Self { address: listener.local_addr().expect("its port"), state: Arc::default() };
+        let proxy = Self {
+            address: listener.local_addr().expect("its port"),
+            state: Arc::default(),
+            let_go: Arc::default(),
+        };
         let accepting = proxy.clone();
         std::thread::spawn(move || {
             for client in listener.incoming().filter_map(Result::ok) {
@@ -98,6 +108,24 @@ impl Proxy {
         self.state().met.clone()
     }
 
+    /// From now on conditional writes of objects with `words` in them are not carried out.
+    pub(crate) fn keep_back(&self, words: &str) {
+        self.state().kept = Some(words.to_owned());
+    }
+
+    /// How many are kept back.
+    pub(crate) fn waiting(&self) -> usize {
+        self.state().waiting
+    }
+
+    /// All that are kept back are on their way now, and none is any more.
+    pub(crate) fn let_go(&self) {
+        let mut state = self.state();
+        state.kept = None;
+        self.let_go.notify_all();
+        drop(self.let_go.wait_while(state, |state| state.waiting > 0).expect("nobody panics here"));
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nobody panics here")
     }
@@ -107,6 +135,7 @@ impl Proxy {
         let request = Request::read(&client)?;
         let delay = self.state().delay;
         std::thread::sleep(delay);
+        self.await_leave(&request);
         let fault = self.fault_of(&request);
         let carried_out = fault.is_none_or(Fault::is_carried_out);
         let answer = if carried_out { request.forward(server)? } else { Vec::new() };
@@ -129,11 +158,24 @@ impl Proxy {
         }
     }
 
+    fn await_leave(&self, request: &Request) {
+        let text = String::from_utf8_lossy(&request.body);
+        let is_kept = |state: &mut State| state.kept.as_ref().is_some_and(|words| text.contains(words));
+        let mut state = self.state();
+        if request.condition().is_none() || !is_kept(&mut state) {
+            return;
+        }
+        state.waiting += 1;
+        let mut state = self.let_go.wait_while(state, is_kept).expect("nobody panics here");
+        state.waiting -= 1;
+        self.let_go.notify_all();
+    }
+
     /// The fault, if `request` is a conditional write that has not met it.
     fn fault_of(&self, request: &Request) -> Option<Fault> {
-        let condition = request.field("if-match").or_else(|| request.field("if-none-match"))?;
+        let condition = request.condition()?;
         let mut state = self.state();
-        let fault = state.fault.filter(|_| request.head[0].starts_with("PUT "))?;
+        let fault = state.fault?;
         state.met.insert(format!("{} {condition}", request.head[0])).then_some(fault)
     }
 }
@@ -156,6 +198,12 @@ impl Request {
         request.body = vec![0; length];
         from.read_exact(&mut request.body)?;
         Ok(request)
+    }
+
+    /// What has to be so for the write that it is.
+    fn condition(&self) -> Option<&str> {
+        let condition = self.field("if-match").or_else(|| self.field("if-none-match"))?;
+        self.head[0].starts_with("PUT ").then_some(condition)
     }
 
     fn field(&self, name: &str) -> Option<&str> {

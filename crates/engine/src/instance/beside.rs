@@ -28,9 +28,7 @@ pub(super) async fn retire_former<S: Seams>(
     if serving.is_empty() {
         return former;
     }
-    if !former.is_empty() {
-        retire(body, &former, limits).await;
-    }
+    retire(body, &former, limits).await;
     serving
 }
 
@@ -147,8 +145,11 @@ pub(super) async fn end_the_lingering<S: Seams>(body: &Body<'_, S>, old: Option<
     });
 }
 
-/// Ends what the gate no longer sends to, once nothing is inside it.
+/// Ends what the gate no longer sends to, if anything is left of it, once nothing is inside it.
 pub(super) async fn retire<S: Seams>(body: &Body<'_, S>, old: &[Running], limits: &Limits) {
+    if old.is_empty() {
+        return;
+    }
     // At the deadline what is left inside is cut with the app; the gate counts it. One that does not answer may have been
     // told in vain to send elsewhere.
     while let Err(error) = body.seams.gate().idle(limits.drain).await {

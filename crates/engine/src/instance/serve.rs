@@ -108,9 +108,7 @@ async fn attempt<S: Seams>(
     let serves_already = serves && mine.as_ref().is_some_and(|app| body.was_sent_to(app));
     let others = if serves_already {
         // It never left: what was coming up beside it is not wanted any more, well or not.
-        if !others.is_empty() {
-            beside::retire(body, &others, limits).await;
-        }
+        beside::retire(body, &others, limits).await;
         Vec::new()
     } else if limits.overlap {
         beside::retire_former(body, others, limits).await

@@ -3,6 +3,7 @@
 mod clock;
 mod deployment;
 mod fleet;
+mod patient;
 mod processes;
 mod program;
 mod shop;
@@ -14,6 +15,7 @@ mod watch;
 pub(crate) use clock::Clock;
 pub(crate) use deployment::{Blame, Ended, Running, wish};
 pub(crate) use fleet::{Fleet, get};
+pub(crate) use patient::Step;
 pub(crate) use processes::{freeze, left, signal};
 pub(crate) use program::{Flaw, Program, python};
 pub(crate) use shop::{Said, Setup, Shop};
