@@ -55,6 +55,8 @@ pub enum Accident {
     StoreAwayInARoll,
     /// A gate's process is lost with what it holds.
     GateLostWhileHeld,
+    /// Machines boot again while the fleet is sealed, also the one that migrates the database.
+    RebootedWhileSealed,
     /// Apps, agents and gates are killed one at a time.
     ProcessKilled,
     /// Instances vanish without a word while they are updated.
@@ -71,7 +73,7 @@ pub enum Accident {
 
 impl Accident {
     /// All of them.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::LateCopy,
         Self::Unsealed,
         Self::SealedAndNobodyLeads,
@@ -94,6 +96,7 @@ impl Accident {
         Self::StoreAwayWhileSealed,
         Self::StoreAwayInARoll,
         Self::GateLostWhileHeld,
+        Self::RebootedWhileSealed,
         Self::ProcessKilled,
         Self::Vanished,
         Self::DeathWhileStaging,
@@ -106,9 +109,9 @@ impl Accident {
     fn faults(self) -> &'static [(Fault, u32)] {
         use Fault::{
             AgentCrash, AgentPause, AppDies, AppIll, BadMigration, BadRelease, ClockJumps, FleetFails,
-            GateLost, HostLost, MessageAstray, MessageLate, MessageLost, MessageRepeated, Partition, ScaleIn,
-            ScaleOut, SlowStart, StaleMembers, StoreAway, StoreCutOff, StoreLies, StoreLostOwn, StoreStalls,
-            ZoneLost,
+            GateLost, HostLost, MessageAstray, MessageLate, MessageLost, MessageRepeated, Partition, Reboot,
+            ScaleIn, ScaleOut, SlowStart, StaleMembers, StoreAway, StoreCutOff, StoreLies, StoreLostOwn,
+            StoreStalls, ZoneLost,
         };
         match self {
             Self::LateCopy => &[(MessageRepeated, 500), (MessageLate, 200)],
@@ -137,6 +140,7 @@ impl Accident {
             Self::StoreAwayWhileSealed => &[(StoreAway, 6), (AgentCrash, 12)],
             Self::StoreAwayInARoll => &[(StoreAway, 12), (StoreCutOff, 10)],
             Self::GateLostWhileHeld => &[(GateLost, 3)],
+            Self::RebootedWhileSealed => &[(Reboot, 2)],
             Self::ProcessKilled => &[(AppDies, 8), (AgentCrash, 8), (GateLost, 12)],
             Self::Vanished => &[(HostLost, 12)],
             Self::DeathWhileStaging => &[(AppDies, 2), (AgentCrash, 2)],
@@ -171,6 +175,7 @@ impl Accident {
             Self::StoreAwayWhileSealed => &[Moment::StoreAwayWhileSealing],
             Self::StoreAwayInARoll => &[Moment::StoreAwayInARoll, Moment::CutOffFromStoreInARoll],
             Self::GateLostWhileHeld => &[Moment::GateLostWithRequests],
+            Self::RebootedWhileSealed => &[Moment::BootedAsSealed],
             Self::ProcessKilled => {
                 &[Moment::AppDiedInARoll, Moment::AgentDiedInARoll, Moment::GateLostInARoll]
             }
@@ -216,6 +221,7 @@ impl Accident {
             | Self::BadAfterMigration
             | Self::StoreAwayWhileSealed
             | Self::GateLostWhileHeld
+            | Self::RebootedWhileSealed
             | Self::TakenBack => 800,
             _ => 300,
         };
@@ -236,6 +242,10 @@ impl Accident {
             Self::Unsealed | Self::StoreAwayWhileSealed => setting.aimed_at = Some(State::Sealing),
             Self::GateLostWhileHeld => {
                 (setting.aimed_at, setting.between_requests) = (Some(State::Holding), 50);
+            }
+            Self::RebootedWhileSealed => {
+                let states = [State::Sealing, State::Migrating, State::Starting];
+                setting.aimed_at = states.get(seed as usize % 3).copied();
             }
             Self::MigrationNotKnown => setting.aimed_at = Some(State::Migrating),
             Self::DeathWhileStaging => setting.aimed_at = Some(State::Staging),

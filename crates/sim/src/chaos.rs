@@ -9,7 +9,7 @@ use everup_core::deployment::State;
 use everup_core::ids::InstanceId;
 
 /// The kinds that come by themselves; the others strike single calls.
-const BY_THEMSELVES: [Fault; 16] = [
+const BY_THEMSELVES: [Fault; 17] = [
     Fault::AgentCrash,
     Fault::AgentPause,
     Fault::Partition,
@@ -18,6 +18,7 @@ const BY_THEMSELVES: [Fault; 16] = [
     Fault::AppDies,
     Fault::AppIll,
     Fault::HostLost,
+    Fault::Reboot,
     Fault::ZoneLost,
     Fault::ScaleOut,
     Fault::ScaleIn,
@@ -123,6 +124,11 @@ fn strike_host(sim: &Sim, fault: Fault, id: &InstanceId, rng: &mut Rng) {
             drop(world);
             return fleet::lose(sim, id, rng.between(500, 40_000));
         }
+        Fault::Reboot => {
+            world.inject(Some(no), fault);
+            drop(world);
+            return fleet::reboot(sim, id, rng.between(2_000, 40_000));
+        }
         Fault::ScaleOut | Fault::ScaleIn => {
             let step = rng.between(1, 3) as u32;
             let desired = world.fleet.desired;
@@ -140,7 +146,10 @@ fn strike_host(sim: &Sim, fault: Fault, id: &InstanceId, rng: &mut Rng) {
 fn victim(sim: &Sim, fault: Fault, rng: &mut Rng) -> Option<InstanceId> {
     let world = sim.world();
     let leads = world.objects.head.as_ref().and_then(|head| head.lease.as_ref());
-    let fond = matches!(fault, Fault::AgentCrash | Fault::AgentPause | Fault::Partition | Fault::HostLost);
+    let fond = matches!(
+        fault,
+        Fault::AgentCrash | Fault::AgentPause | Fault::Partition | Fault::HostLost | Fault::Reboot
+    );
     if fond
         && rng.chance(400)
         && let Some(lease) = leads.filter(|lease| world.hosts.get(&lease.holder).is_some_and(|h| h.alive))
@@ -149,7 +158,7 @@ fn victim(sim: &Sim, fault: Fault, rng: &mut Rng) -> Option<InstanceId> {
     }
     let runner = world.current().filter(|record| record.state == State::Migrating);
     let runner = runner.and_then(|record| record.run()).map(|run| &run.runner);
-    if fault == Fault::HostLost
+    if matches!(fault, Fault::HostLost | Fault::Reboot)
         && let Some(runner) = runner.filter(|id| world.hosts.get(*id).is_some_and(|host| host.alive))
         && rng.chance(500)
     {

@@ -31,6 +31,8 @@ pub(crate) enum Fault {
     AgentPause,
     /// A machine is lost.
     HostLost,
+    /// A machine boots again: what was on its disk is there, and nothing else.
+    Reboot,
     /// A zone is lost.
     ZoneLost,
     /// The group grows.
@@ -73,7 +75,7 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// All of them.
-    pub(crate) const ALL: [Self; 33] = [
+    pub(crate) const ALL: [Self; 34] = [
         Self::StoreStalls,
         Self::StoreFails,
         Self::StoreLies,
@@ -88,6 +90,7 @@ impl Fault {
         Self::AgentCrash,
         Self::AgentPause,
         Self::HostLost,
+        Self::Reboot,
         Self::ZoneLost,
         Self::ScaleOut,
         Self::ScaleIn,

@@ -64,6 +64,8 @@ pub(crate) enum Moment {
     CutOffFromStoreInARoll,
     /// A gate was lost with requests that waited in it.
     GateLostWithRequests,
+    /// A machine that was sealed booted again while the others were.
+    BootedAsSealed,
     /// An app died in the middle of a roll.
     AppDiedInARoll,
     /// An agent was killed in the middle of a roll.
@@ -218,6 +220,11 @@ fn of_instances(world: &World, event: &Event) -> Option<Moment> {
         }
         What::AgentStarted(1) => {
             (state()?.newcomers_wait() && state()? != State::Pending).then_some(Moment::BootedWhileSealed)
+        }
+        What::Fault(Fault::Reboot) => {
+            let goal = world.host_no(event.host?).journal.as_ref()?.goal.clone();
+            let is_sealed = matches!(goal, Some(Goal::Sealed { .. })) && state()?.newcomers_wait();
+            is_sealed.then_some(Moment::BootedAsSealed)
         }
         What::AgentCrashed | What::AppEnded(_, _, Death::Own) => {
             let memory = world.host_no(event.host?).journal.as_ref()?;

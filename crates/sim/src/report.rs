@@ -145,7 +145,7 @@ impl fmt::Display for Report {
             self.polls
         )?;
         let (served, failed) = self.requests;
-        writeln!(f, "requests: {served} served, {failed} failed by a fault of the world's, 0 because of us")?;
+        writeln!(f, "requests: {served} served, {failed} failed by a fault of the world's")?;
         writeln!(f, "\nworlds in which an operator had to deploy once more after the faults, for")?;
         for (why, (n, seed)) in &self.helped {
             writeln!(f, "  {n:>7}  {why} (seed {seed})")?;

@@ -148,12 +148,12 @@ fn faults(seed: u64, rng: &mut Rng) -> BTreeMap<Fault, u32> {
 fn rate(fault: Fault, rng: &mut Rng) -> u32 {
     use Fault::{
         AgentCrash, AgentPause, AppDies, AppIll, ClockJumps, DatabaseAway, DiskRot, GateLost, HostLost,
-        Partition, ScaleIn, ScaleOut, StageFails, StoreAway, StoreCutOff, ZoneLost,
+        Partition, Reboot, ScaleIn, ScaleOut, StageFails, StoreAway, StoreCutOff, ZoneLost,
     };
     let seconds = match fault {
         AgentCrash => (3, 40),
         AgentPause | Partition | StoreCutOff | AppDies | AppIll => (8, 60),
-        HostLost | ScaleIn | ScaleOut | StageFails | GateLost => (15, 90),
+        HostLost | Reboot | ScaleIn | ScaleOut | StageFails | GateLost => (15, 90),
         StoreAway | DatabaseAway | ZoneLost | ClockJumps | DiskRot => (40, 150),
         _ => return rng.between(5, 120) as u32,
     };

@@ -76,7 +76,7 @@ async fn serve(sim: &Sim, target: &InstanceId, takes: u64) -> Result<(), Failure
     let start = start.ok_or(Failure::NoApp)?;
     let mut world = sim.world();
     let host = world.host(target);
-    match host.graves.get(&start) {
+    match host.graves.get(&start).map(|(death, _)| death) {
         Some(Death::Own) => Err(Failure::AppDied),
         Some(Death::HostLost) => Err(Failure::HostLost),
         Some(Death::Stopped) if whole => Err(Failure::StoppedUnder),
@@ -119,6 +119,9 @@ async fn wait(
     if is_late { Err(Failure::PassedTooLate) } else { Ok(told) }
 }
 
+/// So long after an app's death its agent knows of it, and what it had told its gate before has arrived.
+const TOLD: u64 = 50;
+
 /// Enters the app that the gate named.
 fn enter(sim: &Sim, target: &InstanceId, start: Option<&StartId>) -> Result<(), Failure> {
     let world = sim.world();
@@ -129,8 +132,9 @@ fn enter(sim: &Sim, target: &InstanceId, start: Option<&StartId>) -> Result<(), 
         (Some(app), _) if app.stopping => Err(Failure::NoApp),
         (Some(app), _) if app.is_up(world.now()) => Err(Failure::AppIll),
         (Some(_), _) => Err(Failure::NotUp),
-        (None, Some(Death::Own)) => Err(Failure::DeadApp),
-        (None, Some(Death::HostLost)) => Err(Failure::HostLost),
+        (None, Some((Death::Own, died))) if host.gate.opened > died + TOLD => Err(Failure::OpenedLate),
+        (None, Some((Death::Own, _))) => Err(Failure::DeadApp),
+        (None, Some((Death::HostLost, _))) => Err(Failure::HostLost),
         (None, _) => Err(Failure::NoApp),
     }
 }

@@ -34,12 +34,14 @@ fn every_accident_happens_and_breaks_no_rule() {
 }
 
 /// Worlds that broke a rule once, and by what.
-const ONCE: [(u64, &str); 13] = [
+const ONCE: [(u64, &str); 15] = [
     (151, "a first deployment failed, and did not name who was left"),
     (177, "an app that was started again ended a staging that had not ended"),
     (276, "a deployment that touched nobody gave newcomers another release"),
     (650, "the same as 177, in a roll"),
     (84_854, "who asked was refused because of his own deployment: his write was told to have failed"),
+    (901_573, "a newcomer had taken the new release, which the last thing that it had said did not show"),
+    (911_283, "of those who fell out of service the sixth was named nowhere"),
     (2_002_718, "a gate that did not answer was taken for one that is shut, and the last instance left"),
     (2_003_184, "an update that was given up was begun anew by an agent that restarted"),
     (2_006_925, "after its agent's restart it was not known which of two apps serves"),

@@ -10,6 +10,7 @@ use everup_core::seams::Meter;
 use everup_core::time::Wall;
 use everup_proxy::control::Client;
 use everup_web::peers::HttpPeers;
+use futures_util::future::join_all;
 
 /// The name of the gates' column.
 const GATES: &str = "gates";
@@ -34,8 +35,10 @@ impl LocalMeter {
     async fn gates(&self, window: Window) -> Source {
         let mut source = counted(&self.balancer, window).await;
         let Some(places) = &self.proxies else { return source };
-        for id in self.sight.now().members.members.keys() {
-            let own = counted(&Client::new(places.proxy(id).control), window).await;
+        let seen = self.sight.now();
+        let each = seen.members.members.keys().map(|id| Client::new(places.proxy(id).control));
+        // At once: one that hangs costs its time-out, and so do all of them.
+        for own in join_all(each.map(|proxy| async move { counted(&proxy, window).await })).await {
             source.held.count += own.held.count;
             source.held.longest_ms = source.held.longest_ms.max(own.held.longest_ms);
             source.requests.left_while_held += own.requests.left_while_held;

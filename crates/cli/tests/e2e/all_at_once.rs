@@ -2,6 +2,7 @@
 
 use crate::harness::{Fleet, Program, Setup, Shop, Step, signal, until};
 use crate::life::{AllAtOnce, Life};
+use crate::who::Who;
 use everup_core::deployment::State;
 use everup_core::instance::Phase;
 use everup_core::status::Line;
@@ -211,6 +212,27 @@ fn a_migration_that_fails_lets_the_old_release_go_on() {
     fleet.deploy(&["2"]).rolled_back().because(&["orders", "3", "no table named orders"]);
     users.all_served();
     fleet.all_serve(4, "1");
+}
+
+/// In a fleet of one nobody else can take what waits: it waits on, for the app that is started in its place.
+#[test]
+fn the_only_app_dies_while_its_gate_holds() {
+    let mut life = Life::begin(Setup::default().gate, AllAtOnce, 1);
+    let before = life.serving;
+    let many_wait = |life: &Life, n| until("many to wait", || (life.users.waiting() > n).then_some(()));
+    let (ended, _) = life.meanwhile(Step::Draining, |life, victim| {
+        many_wait(life, 20);
+        life.fleet.block(Step::Starting);
+        life.kill(Who::App, victim);
+        life.fleet.comes_to(Step::Starting);
+        many_wait(life, 60);
+        life.fleet.unblock(Step::Starting);
+    });
+    let ended = ended.rolled_back();
+    life.serving = before;
+    life.all_serve();
+    life.judge(Who::App, &ended.record);
+    life.ends();
 }
 
 /// Until the migration is granted an operator may change their mind: the old release goes on, and who waited is answered.

@@ -12,10 +12,17 @@ fn dies_while_unwritten(words: &str) {
     for who in Who::all() {
         let ended = life.unwritten(&store, words, |life, victim| life.kill(who, victim)).succeeded_somehow();
         life.all_serve();
-        life.judge(who, &ended.record);
+        if words == RECEIPT {
+            life.judge_late(who);
+        } else {
+            life.judge(who, &ended.record);
+        }
     }
     life.ends();
 }
+
+/// What a record has only with its receipt.
+const RECEIPT: &str = "\"verdict\": ";
 
 /// Head names the deployment, and nothing else says that there is one.
 #[test]
@@ -23,10 +30,15 @@ fn everybody_dies_while_it_is_pending() {
     dies_while_unwritten("\"state\": \"pending\"");
 }
 
-/// All is done, and its receipt is written, or not.
 #[test]
 fn everybody_dies_while_its_end_is_written() {
     dies_while_unwritten("\"state\": \"succeeded\"");
+}
+
+/// It is over, and head still names it.
+#[test]
+fn everybody_dies_while_its_receipt_is_written() {
+    dies_while_unwritten(RECEIPT);
 }
 
 /// An app that ends before it is proven is the fault of its release; who else dies is nobody's. What was begun all at once

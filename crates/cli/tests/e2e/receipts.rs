@@ -1,6 +1,7 @@
 //! What a receipt says: kept where everything was seen and nothing failed; not measured where nobody can know.
 
 use crate::harness::{Ended, Fleet, Program, Setup, Shop, Step, freeze, signal, until};
+use crate::life::{AllAtOnce, Life};
 use everup_core::receipt::Verdict;
 use everup_core::time::Millis;
 use everup_engine::prober::LATE;
@@ -54,6 +55,27 @@ fn a_quiet_roll_with_overlap_is_kept() {
 #[test]
 fn quiet_all_at_once_is_kept() {
     is_kept("", "all-at-once");
+}
+
+/// Whoever is asked for figures does not answer for longer than a lease lasts. Its coordinator is at work, and nobody takes
+/// over from it.
+#[test]
+fn an_agent_that_hangs_holds_up_no_receipt() {
+    let Some((mut life, store)) = Life::in_s3(AllAtOnce) else { return };
+    let mut asleep = None;
+    let ended = life.unwritten(&store, "\"state\": \"succeeded\"", |life, _| {
+        let coordinator = life.fleet.coordinator();
+        let other = life.fleet.seats().into_keys().find(|id| *id != coordinator).unwrap();
+        let agent = life.fleet.agent(&other);
+        freeze(agent);
+        asleep = Some((agent, life.fleet.head().unwrap().term));
+    });
+    let (agent, term) = asleep.unwrap();
+    assert!(ended.record.receipt.is_some(), "{:#}", ended.document);
+    assert_eq!(ended.record.term, term);
+    signal(agent, Signal::CONT);
+    life.all_serve();
+    life.ends();
 }
 
 /// Every prober sleeps for a while, and no request fails: but nobody can say so.

@@ -65,6 +65,11 @@ fn outcome(who: Who, way: Way, step: Step) -> Outcome {
     }
 }
 
+/// The same to the only instance that there is: who waits has nobody else to go to.
+fn dies_alone(who: Who, way: Way, steps: &[Step]) {
+    lives_on(Life::begin(who.gate(), way, 1), who, steps);
+}
+
 /// Somebody dies in each of `steps`, each time in the next deployment. Nobody but those who were inside notices, and
 /// each migration that was begun ran once.
 fn dies_in_each(who: Who, way: Way, steps: &[Step]) {
@@ -132,6 +137,8 @@ fn scales_in_each(way: Way, from: u32, by: i32, steps: &[Step]) {
 
 /// The steps of a rolling deployment.
 const ROLLING: [Step; 4] = [Staging, Draining, Stopping, Starting];
+/// Those in which the only instance's agent can be asked for a deployment.
+const ALONE: [Step; 3] = [Draining, Stopping, Starting];
 /// The steps of the other kind in which an app runs.
 const WITH_AN_APP: [Step; 4] = [Staging, Draining, Stopping, Starting];
 
@@ -194,6 +201,16 @@ fn an_app_dies_in_each_step_of_all_at_once() {
 #[test]
 fn an_app_dies_in_each_step_of_a_roll() {
     dies_in_each(Who::App, Rolling, &ROLLING);
+}
+
+#[test]
+fn the_only_app_dies_in_each_step_of_all_at_once() {
+    dies_alone(Who::App, AllAtOnce, &ALONE);
+}
+
+#[test]
+fn the_only_app_dies_in_each_step_of_a_roll() {
+    dies_alone(Who::App, Rolling, &ALONE);
 }
 
 #[test]

@@ -260,7 +260,7 @@ impl Planner<'_> {
         if fell.is_empty() {
             return String::new();
         }
-        format!("; but not in service now: {}", words::list(fell.iter(), 5))
+        format!("; but not in service now: {}", words::list(fell.iter(), fell.len()))
     }
 
     /// A failure that was tolerated may have had a reason that has passed since. Says whether anybody is told once more.

@@ -27,13 +27,14 @@ impl Planner<'_> {
                 format!("{who} could not make the release ready: {why}; nothing was touched"),
             );
         }
-        if self.all_staged() {
-            match self.next.policy.strategy {
-                Strategy::Rolling => self.enter(State::Rolling, "batch by batch"),
-                Strategy::AllAtOnce => self.begin_to_hold(),
-            }
-        } else if self.late() {
-            self.enter(State::Failed, "the deployment's time is over; nothing was touched");
+        let all_staged = self.all_staged();
+        if self.late() {
+            return self.enter(State::Failed, "the deployment's time is over; nothing was touched");
+        }
+        match self.next.policy.strategy {
+            _ if !all_staged => {}
+            Strategy::Rolling => self.enter(State::Rolling, "batch by batch"),
+            Strategy::AllAtOnce => self.begin_to_hold(),
         }
     }
 

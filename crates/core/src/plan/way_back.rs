@@ -48,7 +48,7 @@ impl Planner<'_> {
         if left.is_empty() {
             return String::new();
         }
-        format!("; not in service on {}: {}", self.next.to, words::list(left.iter(), 5))
+        format!("; not in service on {}: {}", self.next.to, words::list(left.iter(), left.len()))
     }
 
     pub(super) fn go_back_in_time(&mut self) {
@@ -171,12 +171,13 @@ impl Planner<'_> {
         }
         // A newcomer that is still to be met, or was met by an earlier coordinator, may have taken the new release when
         // head named it.
-        let strangers: Vec<_> = self.strangers().into_iter().chain(self.unheard_newcomers()).collect();
+        let (strangers, unheard) = (self.strangers(), self.unheard_newcomers());
         if !late && self.facts.seen.announced.is_none() {
             return;
         }
-        if !late && self.facts.in_state <= self.patience() && !strangers.is_empty() {
-            for (id, why) in strangers {
+        let has_come = strangers.is_empty() && unheard.is_empty();
+        if !late && self.facts.in_state <= self.patience() && !has_come {
+            for (id, why) in strangers.into_iter().chain(unheard) {
                 self.wait(WaitingOn::Answer(id, why));
             }
             return;
@@ -186,6 +187,8 @@ impl Planner<'_> {
             .into_iter()
             .filter(|id| !is_back(id))
             .chain(strangers.into_iter().map(|(id, _)| id))
+            // Who answers, and boots, takes what head says.
+            .chain(unheard.into_iter().map(|(id, _)| id).filter(|id| self.silent(id).is_some()))
             .collect();
         self.end_back(&not_back, short);
     }
@@ -218,14 +221,18 @@ impl Planner<'_> {
         entry.touched || whole_fleet || took_another || entry.progress == Progress::GoingBack
     }
 
-    /// Who was met before it ran the release to go back to, has been told nothing, and does not answer this coordinator.
+    /// Who was met before it ran the release to go back to, has been told nothing, and has not said since that it runs
+    /// that one. What it said last may be old.
     fn unheard_newcomers(&self) -> Vec<(InstanceId, String)> {
+        let is_there = |view: &View| view.release == self.next.from;
         let came = |id: &InstanceId| {
-            let entry = &self.next.instances[id];
-            self.view(id).is_none() && !self.is_affected(id) && entry.before != self.next.from
+            let is_old = self.next.instances[id].before == self.next.from;
+            !is_old && !self.is_affected(id) && !self.view(id).is_some_and(is_there)
         };
-        let unheard = self.present().into_iter().filter(came);
-        unheard.filter_map(|id| self.silent(&id).map(|why| (id, why))).collect()
+        let why = |id: &InstanceId| {
+            self.silent(id).unwrap_or_else(|| "it has not said yet which release it takes".to_owned())
+        };
+        self.present().into_iter().filter(came).map(|id| (id.clone(), why(&id))).collect()
     }
 
     fn why_not_back(&self, not_back: &[InstanceId], short: Option<&str>) -> String {

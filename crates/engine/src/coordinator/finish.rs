@@ -1,6 +1,6 @@
 //! The end of a deployment: what was measured goes into the record, then head lets go of it, then the mirror follows.
 
-use super::keep::Lost;
+use super::keep::{Lost, lease_of};
 use super::{Agent, Keeper};
 use crate::mailbox::Board;
 use crate::object::{Object, Swapped, swap};
@@ -11,6 +11,7 @@ use everup_core::record::{Arrival, Entry, PhaseEntry, Progress, Record, record_k
 use everup_core::release::Fetched;
 use everup_core::seams::{Clock, Meter, Seams};
 use everup_core::time::{Millis, Wall};
+use futures_util::{FutureExt, pin_mut, select_biased};
 
 impl<S: Seams, B: Board> Agent<'_, S, B> {
     /// Writes the receipt, frees head for the next deployment, and updates the mirror.
@@ -20,7 +21,7 @@ impl<S: Seams, B: Board> Agent<'_, S, B> {
         record: &mut Object<Record>,
     ) -> Result<(), Lost> {
         if record.value.receipt.is_none() {
-            self.write_receipt(record).await?;
+            self.write_receipt(keeper, record).await?;
         }
         let last = record.value.clone();
         keeper.edit(|head| head_after(head, &last)).await?;
@@ -28,9 +29,13 @@ impl<S: Seams, B: Board> Agent<'_, S, B> {
         Ok(())
     }
 
-    async fn write_receipt(&self, record: &mut Object<Record>) -> Result<(), Lost> {
+    async fn write_receipt(
+        &self,
+        keeper: &mut Keeper<'_, S>,
+        record: &mut Object<Record>,
+    ) -> Result<(), Lost> {
         let window = Window { from: record.value.at, to: self.seams.clock().wall() };
-        let sources = self.seams.meter().measure(window, settled(&record.value)).await;
+        let sources = self.measured(keeper, &record.value, window).await?;
         let mut next = record.value.clone();
         next.rev = next.rev.next();
         next.waiting.clear();
@@ -41,6 +46,31 @@ impl<S: Seams, B: Board> Agent<'_, S, B> {
             Swapped::Rival(_) => return Err(Lost::Deposed),
         }
         Ok(())
+    }
+
+    /// Whoever is asked for figures may not answer for longer than the lease lasts: it is kept meanwhile, or one would
+    /// take over after the other, and none would come to an end.
+    async fn measured(
+        &self,
+        keeper: &mut Keeper<'_, S>,
+        record: &Record,
+        window: Window,
+    ) -> Result<Sources, Lost> {
+        let measured = self.seams.meter().measure(window, settled(record)).fuse();
+        pin_mut!(measured);
+        loop {
+            let next_beat = self.seams.clock().mono() + Millis(lease_of(&keeper.head.value).0 / 5);
+            let due = self.seams.clock().until(next_beat).fuse();
+            pin_mut!(due);
+            select_biased! {
+                sources = measured => return Ok(sources),
+                () = due => match keeper.beat(&record.heard).await {
+                    // Where the store is away, the receipt cannot be written either; that is tried again.
+                    Ok(()) | Err(Lost::Store(_)) => {}
+                    Err(Lost::Deposed) => return Err(Lost::Deposed),
+                },
+            }
+        }
     }
 }
 

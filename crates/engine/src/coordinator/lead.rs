@@ -276,7 +276,11 @@ impl<'a, S: Seams, B: Board> Agent<'a, S, B> {
             let seen = leading.observer.next().fuse();
             pin_mut!(timer, seen);
             select_biased! {
-                command = commands.next() => command,
+                command = commands.next() => match command {
+                    // Nobody can say anything any more: the agent ends.
+                    None => return ControlFlow::Break(()),
+                    said => said,
+                },
                 () = seen => None,
                 () = timer => None,
             }

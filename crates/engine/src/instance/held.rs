@@ -6,12 +6,13 @@
 use super::app::ended;
 use super::body::Body;
 use super::calls::hold_of;
-use everup_core::gate::{Counts, Hold, Idle, Passing};
-use everup_core::instance::{Goal, Phase, Problem, Running};
+use super::serve::fell;
+use everup_core::gate::{Counts, Idle, Passing};
+use everup_core::instance::{Exit, Goal, Phase, Problem, Running};
 use everup_core::order::Task;
 use everup_core::seams::{Clock, Gate, Runtime, Seams};
 use everup_core::time::Millis;
-use futures_util::future::{Either, pending};
+use futures_util::future::pending;
 use futures_util::{FutureExt, pin_mut, select_biased};
 
 /// Holds for as long as it is renewed.
@@ -20,7 +21,7 @@ pub(super) async fn hold<S: Seams>(body: &Body<'_, S>, task: &Task) {
     let Some((hold, lapse)) = order.as_ref().and_then(hold_of) else {
         return let_go(body, "the order that began it is not known", None).await;
     };
-    let app = body.seams.runtime().adopt().await.apps.into_iter().next();
+    let app = body.look_at_apps().await.into_iter().next();
     // Judged before the call: the gate's own count begins later.
     body.held_until.set(body.now() + lapse);
     if let Err(error) = body.seams.gate().hold(&hold).await
@@ -36,8 +37,23 @@ pub(super) async fn hold<S: Seams>(body: &Body<'_, S>, task: &Task) {
         view.running = app.is_some();
         view.waiting = Some("requests inside its app".to_owned());
     });
-    let why = until_over(body, &hold, app.as_ref()).await;
-    let_go(body, &why, app.as_ref()).await;
+    match until_over(body, app.as_ref()).await {
+        Over::Lapsed => {
+            let why = format!("it was not renewed for {}", hold.lapse);
+            let_go(body, &why, app.as_ref()).await;
+        }
+        // What waits goes to the next app: the gate must not open into this one.
+        Over::Died(app, exit) => {
+            fell(body, &app).await;
+            let_go(body, &ended("hold", &exit).reason, None).await;
+        }
+    }
+}
+
+/// Why a hold is over.
+enum Over {
+    Lapsed,
+    Died(Running, Exit),
 }
 
 /// A gate that is sealed already passes nothing: the seal of an app that never started again, or one that was not yet
@@ -47,10 +63,12 @@ async fn is_sealed<S: Seams>(body: &Body<'_, S>) -> bool {
 }
 
 /// Says when nothing is inside any more; returns why the hold is over.
-async fn until_over<S: Seams>(body: &Body<'_, S>, hold: &Hold, app: Option<&Running>) -> String {
-    let exited = match app {
-        Some(app) => Either::Left(body.seams.runtime().exited(app)),
-        None => Either::Right(pending()),
+async fn until_over<S: Seams>(body: &Body<'_, S>, app: Option<&Running>) -> Over {
+    let exited = async {
+        match app {
+            Some(app) => (app.clone(), body.seams.runtime().exited(app).await),
+            None => pending().await,
+        }
     };
     let exited = exited.fuse();
     let idle = until_idle(body).fuse();
@@ -60,13 +78,13 @@ async fn until_over<S: Seams>(body: &Body<'_, S>, hold: &Hold, app: Option<&Runn
         let lapsed = body.seams.clock().until(until).fuse();
         pin_mut!(lapsed);
         select_biased! {
-            exit = exited => return ended("hold", &exit).reason,
+            (app, exit) = exited => return Over::Died(app, exit),
             () = idle => body.see(|view| {
                 view.idle = true;
                 view.waiting = Some("the order to seal".to_owned());
             }),
             () = lapsed => if body.held_until.get() <= body.now() {
-                return format!("it was not renewed for {}", hold.lapse);
+                return Over::Lapsed;
             },
         }
     }

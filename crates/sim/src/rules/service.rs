@@ -76,6 +76,8 @@ pub(super) fn no_request_fails(world: &World, event: &Event) -> Result<(), Strin
         Failure::StoppedUnder | Failure::NoApp | Failure::NotUp | Failure::Cut | Failure::PassedTooLate => {
             true
         }
+        // An order that its gate did not answer is repeated, whatever became of the app.
+        Failure::OpenedLate => world.setting.rate(Fault::GateFails) == 0,
         Failure::WaitedTooLong | Failure::HoldFull | Failure::NoTarget => world.setting.is_calm(),
         Failure::HostLost | Failure::AppDied | Failure::DeadApp | Failure::AppIll | Failure::GateLost => {
             false

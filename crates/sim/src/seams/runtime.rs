@@ -151,7 +151,8 @@ impl Runtime for Place {
     async fn exited(&self, running: &Running) -> Exit {
         let start = &running.upstream.start;
         self.sim.when_on(&self.id, |host| host.app(start).is_none().then_some(())).await;
-        let own = self.sim.world().host(&self.id).graves.get(start) == Some(&Death::Own);
+        let own =
+            self.sim.world().host(&self.id).graves.get(start).is_some_and(|(death, _)| *death == Death::Own);
         exit(if own { "exit status 1" } else { "signal 15 (TERM)" })
     }
 

@@ -81,6 +81,7 @@ pub(crate) fn live(sim: &Sim, host: &InstanceId, app: &App) {
 /// Ends the process, if it still is there.
 pub(crate) fn end(sim: &Sim, host: &InstanceId, start: &StartId, death: Death) {
     let mut world = sim.world();
+    let now = world.now();
     let place = world.host(host);
     let Some((slot, no)) =
         place.apps.iter().find(|(_, app)| app.start() == start).map(|(slot, app)| (*slot, app.no()))
@@ -88,7 +89,7 @@ pub(crate) fn end(sim: &Sim, host: &InstanceId, start: &StartId, death: Death) {
         return;
     };
     place.apps.remove(&slot);
-    place.graves.insert(start.clone(), death);
+    place.graves.insert(start.clone(), (death, now));
     place.bell.ring();
     world.on(host, What::AppEnded(no, start.to_string(), death));
 }

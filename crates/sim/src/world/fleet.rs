@@ -1,5 +1,6 @@
 //! The fleet's engine and its balancer: who exists, who is wanted, to whom is sent.
 
+use super::database::Written;
 use super::gate;
 use super::host::{self, Host};
 use super::releases::number;
@@ -9,6 +10,7 @@ use crate::setting::Setting;
 use crate::trace::{Death, HostNo, What};
 use everup_core::fleet::{Member, Members};
 use everup_core::ids::InstanceId;
+use everup_core::instance::Outcome;
 use everup_core::time::Millis;
 use everup_engine::mailbox::Call;
 use futures_channel::oneshot;
@@ -196,17 +198,12 @@ pub(crate) async fn terminate(sim: Sim, id: InstanceId) {
     lose(&sim, &id, 1_000);
 }
 
-/// The machine is lost with all that is on it; the fleet says so after `told_in`.
-pub(crate) fn lose(sim: &Sim, id: &InstanceId, told_in: u64) {
-    {
-        let mut world = sim.world();
-        let host = world.host(id);
-        if !host.alive {
-            return;
-        }
-        host.alive = false;
-        world.on(id, What::Lost);
+/// Nothing runs on the machine any more; false if nothing did.
+fn goes_down(sim: &Sim, id: &InstanceId) -> bool {
+    if !std::mem::take(&mut sim.world().host(id).alive) {
+        return false;
     }
+    sim.world().on(id, What::Lost);
     agent::crash(sim, id);
     let starts: Vec<_> = sim.world().host(id).apps.values().map(|app| app.start().clone()).collect();
     for start in starts {
@@ -214,6 +211,38 @@ pub(crate) fn lose(sim: &Sim, id: &InstanceId, told_in: u64) {
     }
     sim.world().lose_runs(id);
     gate::at(sim, id, |_, _| ());
+    true
+}
+
+/// It has what was on its disk, and nothing else.
+fn comes_up(sim: &Sim, id: &InstanceId) {
+    sim.world().host(id).alive = true;
+    gate::come_back(sim, id);
+    agent::start(sim, id);
+}
+
+/// The machine goes down, and is up again after `up_in`. It stays a member: the fleet has noticed nothing. One that the
+/// group wanted to end meanwhile is ended then.
+pub(crate) fn reboot(sim: &Sim, id: &InstanceId, up_in: u64) {
+    if !goes_down(sim, id) {
+        return;
+    }
+    let (sim, id) = (sim.clone(), id.clone());
+    sim.clone().spawn(async move {
+        sim.sleep(up_in).await;
+        comes_up(&sim, &id);
+        let stays = sim.world().fleet.members.get(&id).is_some_and(|member| !member.terminating);
+        if !stays {
+            lose(&sim, &id, 1_000);
+        }
+    });
+}
+
+/// The machine is lost with all that is on it; the fleet says so after `told_in`.
+pub(crate) fn lose(sim: &Sim, id: &InstanceId, told_in: u64) {
+    if !goes_down(sim, id) {
+        return;
+    }
     let (sim, id) = (sim.clone(), id.clone());
     sim.clone().spawn(async move {
         sim.sleep(told_in).await;
@@ -233,18 +262,16 @@ pub(crate) fn lose(sim: &Sim, id: &InstanceId, told_in: u64) {
 /// A machine that was lost, and that the fleet has said to be gone, boots all the same, with its disk and its journal as they
 /// were: whatever became of the fleet since, it must not start what head forbids. Says which.
 pub(crate) fn boot_again(sim: &Sim) -> Option<InstanceId> {
-    let mut world = sim.world();
+    let world = sim.world();
     let lost = |host: &&Host| !host.alive && host.journal.is_some() && world.fleet.gone.contains(&host.id);
     let id = world.hosts.values().find(lost)?.id.clone();
-    world.host(&id).alive = true;
     drop(world);
-    gate::come_back(sim, &id);
-    agent::start(sim, &id);
+    comes_up(sim, &id);
     Some(id)
 }
 
 impl World {
-    /// Migrations whose runner is lost stop where they are.
+    /// Migrations whose runner is lost stop where they are. Should it boot again, nobody saw how they ended.
     fn lose_runs(&mut self, id: &InstanceId) {
         let host = self.host(id);
         let no = host.no;
@@ -253,6 +280,9 @@ impl World {
             if let Some(schema) = self.database.running.remove(&key) {
                 *self.faults.entry(Fault::RunnerLost).or_default() += 1;
                 self.happened(Some(no), What::RunEnded(schema, "its host is lost"));
+                let reason = "the machine was restarted while it ran".to_owned();
+                let unseen = Outcome::Unknown { reason, log: Vec::new() };
+                self.host(id).runs.insert(key, Written::Ended(unseen));
             }
         }
     }

@@ -40,8 +40,8 @@ pub(crate) struct Host {
     /// Until when its apps fail their checks.
     pub(crate) ill_until: u64,
     pub(crate) apps: BTreeMap<Slot, App>,
-    /// How the apps that were have ended.
-    pub(crate) graves: BTreeMap<StartId, Death>,
+    /// How the apps that were have ended, and when.
+    pub(crate) graves: BTreeMap<StartId, (Death, u64)>,
     pub(crate) gate: SimGate,
     /// What minders wrote of migrations.
     pub(crate) runs: BTreeMap<RunKey, Written>,
