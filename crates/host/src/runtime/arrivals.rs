@@ -11,6 +11,7 @@ use everup_core::instance::Slot;
 use rustix::process::Signal;
 use std::path::PathBuf;
 use std::process::Child;
+use std::rc::{Rc, Weak};
 use tokio::time::{sleep, timeout};
 
 /// A minder that this process has started.
@@ -19,11 +20,18 @@ pub(super) struct Minder {
     child: Child,
     start: StartId,
     state: PathBuf,
+    follower: Weak<()>,
 }
 
 impl Minder {
-    pub(super) const fn new(child: Child, start: StartId, state: PathBuf) -> Self {
-        Self { child, start, state }
+    /// One of `start`, whose answer is waited for as long as `follower` lives.
+    pub(super) fn new(child: Child, start: StartId, state: PathBuf, follower: &Rc<()>) -> Self {
+        Self { child, start, state, follower: Rc::downgrade(follower) }
+    }
+
+    /// Whether somebody waits for its answer, and gives it up in time.
+    fn is_followed(&self) -> bool {
+        self.follower.strong_count() > 0
     }
 
     /// Whether it has not ended; if it has, nothing is left of it.
@@ -33,7 +41,7 @@ impl Minder {
 }
 
 impl ProcessRuntime {
-    /// Waits until every start that is under way can be seen; one that takes too long is ended.
+    /// Waits until every start that is under way can be seen; one that takes too long, and that nobody follows, is ended.
     pub(super) async fn all_arrived(&self) {
         let slots = [Slot::A, Slot::B];
         let arrived = async {
@@ -67,10 +75,11 @@ impl ProcessRuntime {
     /// Ends what holds the place, or waits for it, and is not the one that the state tells of.
     async fn turn_away(&self, slot: Slot) {
         let path = self.setup.state_of(slot);
+        let mut spared = vec![std::process::id()];
+        spared.extend(self.minders.borrow().iter().filter(|own| own.is_followed()).map(|own| own.child.id()));
         let told = State::read(&path).filter(|state| standing(state) == Standing::Minded);
-        let is_other = |stat: &Stat| {
-            stat.pid != std::process::id() && told.as_ref().is_none_or(|t| t.minder.pid != stat.pid)
-        };
+        spared.extend(told.map(|state| state.minder.pid));
+        let is_other = |stat: &Stat| !spared.contains(&stat.pid);
         for process in opened(&lock_of(&path)).into_iter().filter(is_other) {
             tracing::error!("{process} has been starting an app for too long, and says nothing: it is ended");
             let minder = process.identity();

@@ -18,6 +18,7 @@ use rustix::process::Signal;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
+use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -48,7 +49,8 @@ impl ProcessRuntime {
     /// Gives a charge to a new minder.
     pub(super) async fn charge(&self, name: &str, charge: &Charge) -> Answer {
         self.reap();
-        let minder = |child| Minder::new(child, charge.start.clone(), charge.state.clone());
+        let follower = Rc::new(());
+        let minder = |child| Minder::new(child, charge.start.clone(), charge.state.clone(), &follower);
         let keep = |child| self.minders.borrow_mut().push(minder(child));
         let answer = launch(&self.setup.minder, name, charge, keep).await;
         answer.unwrap_or_else(|error| Answer::Refused { reason: error.to_string() })

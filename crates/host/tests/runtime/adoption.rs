@@ -165,6 +165,24 @@ async fn a_minder_that_never_says_a_word_is_ended() {
     runtime.stop(&running, Millis::from_secs(20)).await;
 }
 
+/// Whoever follows a start gives it up in its own time.
+#[tokio::test]
+async fn a_slow_start_that_is_followed_is_left_alone() {
+    let mut world = World::server();
+    let gate = world.minders_wait();
+    let runtime = world.runtime();
+    let (release, id) = (release("1"), start_id());
+    let start = async { soon(runtime.start(&release, Slot::A, &id)).await.unwrap() };
+    let look = async {
+        until(|| is_running(&id).then_some(())).await;
+        assert_eq!(soon(runtime.adopt()).await, Found::default());
+        File::create(&gate).unwrap();
+    };
+    let (running, ()) = tokio::join!(start, look);
+    healthy(&runtime, &running).await;
+    runtime.stop(&running, Millis::from_secs(20)).await;
+}
+
 /// Polls a start until there is a process for it, and drops it; the lock of its place.
 async fn give_up_a_start(world: &World, runtime: &ProcessRuntime) -> PathBuf {
     let (release, start, lock) =
