@@ -27,7 +27,9 @@ pub(crate) fn start(verbose: u8, command: &Command) {
         _ => false,
     };
     let writer = if into_own_file { BoxMakeWriter::new(|| Bounded) } else { BoxMakeWriter::new(io::stderr) };
-    let subscriber = fmt().with_env_filter(filter).with_writer(writer);
+    // A line that cannot be written is lost: to say so on the same stderr is a panic, and a full disk or a closed terminal
+    // ends nobody.
+    let subscriber = fmt().with_env_filter(filter).with_writer(writer).log_internal_errors(false);
     // Somebody who tests has one already.
     let _ = subscriber.with_ansi(output::coloured()).try_init();
 }

@@ -17,6 +17,8 @@ mod broken;
 mod clocks;
 mod deaths;
 mod first_steps;
+mod full_disk;
+mod hangup;
 mod impostors;
 mod input;
 mod interruptions;

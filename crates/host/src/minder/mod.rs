@@ -3,7 +3,7 @@
 //!
 //! `everup minder <name> <start id>`: the arguments are for people who read `ps`, and by the start's id an agent
 //! knows its minder again; the [`Charge`] comes by standard input, to its end, and the [`Answer`] goes to standard
-//! output, as one line. Beside the state `<name>.json` the minder has `<name>.lock` (one minder a place) and
+//! output, as one line. Beside the state `<name>.json` the minder has `<name>.lock` (one minder a place, [`lock`]) and
 //! `<name>.control` (a named pipe; `stop <start id> <milliseconds>`). TERM is the same as an order to stop with the
 //! charge's own deadline.
 //!
@@ -15,6 +15,7 @@
 
 mod charge;
 mod control;
+mod lock;
 mod output;
 mod spawn;
 mod state;
@@ -22,24 +23,19 @@ mod watch;
 
 pub use charge::{Answer, Charge, Duty, LogTo, MARK};
 pub use control::{control_of, is_stopping, order_stop};
+pub(crate) use lock::{LONGEST_BEGINNING, LOOK_AGAIN, for_minder, is_held, lock_of};
 pub(crate) use spawn::become_user;
 pub use state::{Ended, How, Place, STATE_FORM, State};
 
-use crate::adopt::{Standing, standing};
 use crate::disk::{Reserve, create_once};
 use crate::proc::Identity;
 use control::Control;
 use output::Output;
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 use rustix::process::{getpid, set_child_subreaper, setsid};
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use std::thread;
-use std::time::{Duration, Instant};
 use watch::{Progress, Watch};
 
 /// The longest charge: it holds an environment, which the kernel limits to about this.
@@ -47,11 +43,6 @@ const LONGEST_CHARGE: u64 = 4 << 20;
 
 /// Room for the last state: 20 lines of 400 characters, and the names of what was killed.
 const ROOM: u64 = 64 << 10;
-
-/// Between the lock and the first state of a minder there are a few calls; on a disk that hangs they take longer.
-const LONGEST_BEGINNING: Duration = Duration::from_secs(5);
-/// Nobody tells of a state that is not there yet.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Runs as a minder; `args` are those after `minder`. It ends when all that it started has ended.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
@@ -71,7 +62,7 @@ fn mind(charge: &Charge) -> Result<(), Answer> {
     let own_place =
         |error: io::Error| refused("the minder cannot get a session and signals of its own", &error);
     let signals = detach().map_err(own_place)?;
-    let _lock = lock(&charge.state)?;
+    let _lock = lock::take(&charge.state)?;
     // An earlier run's state is its outcome: it must not be written over.
     if matches!(&charge.duty, Duty::Migration { begun } if begun.exists()) {
         return Err(Answer::BegunBefore);
@@ -124,34 +115,6 @@ fn detach() -> io::Result<nix::sys::signalfd::SignalFd> {
     std::env::set_current_dir("/")?;
     set_child_subreaper(Some(getpid()))?;
     watch::signals()
-}
-
-/// One minder a place; held until the process ends. One that is being started here is waited for until it has said so: only
-/// then can whoever asked find it.
-fn lock(state: &Path) -> Result<File, Answer> {
-    let path = state.with_extension("lock");
-    let refused = |reason: String| Answer::Refused { reason };
-    let cannot = |error: io::Error| refused(format!("{} cannot be locked: {error}", path.display()));
-    let file = File::options().create(true).write(true).truncate(false).open(&path).map_err(cannot)?;
-    let deadline = Instant::now() + LONGEST_BEGINNING;
-    while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        if error != Errno::WOULDBLOCK {
-            return Err(cannot(error.into()));
-        }
-        if let Some(other) = State::read(state).filter(|other| standing(other) == Standing::Minded) {
-            let who = format!("{}, for start {}", other.minder.pid, other.start);
-            return Err(refused(format!("another minder is here: {who}")));
-        }
-        if Instant::now() >= deadline {
-            return Err(refused(format!(
-                "another minder has been starting here for {} s and says nothing: see who holds {}",
-                LONGEST_BEGINNING.as_secs(),
-                path.display()
-            )));
-        }
-        thread::sleep(LOOK_AGAIN);
-    }
-    Ok(file)
 }
 
 /// From here on a migration may have run.

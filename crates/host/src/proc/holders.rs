@@ -1,6 +1,6 @@
 //! Who still uses a folder: a release that a process runs in, or has open, must not be removed.
 
-use super::all;
+use super::{Stat, all};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -18,11 +18,19 @@ pub struct Holder {
 #[must_use]
 pub fn holders(folder: &Path) -> Vec<Holder> {
     let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-    let holder = |stat: super::Stat| {
+    let holder = |stat: Stat| {
         let uses = links(stat.pid).find(|path| path.starts_with(&folder))?;
         Some(Holder { process: stat.to_string(), uses })
     };
     all().into_iter().filter_map(holder).collect()
+}
+
+/// The processes that have `file` open.
+#[must_use]
+pub fn opened(file: &Path) -> Vec<Stat> {
+    let file = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+    let has = |stat: &Stat| links(stat.pid).any(|link| link == file);
+    all().into_iter().filter(has).collect()
 }
 
 fn links(pid: u32) -> impl Iterator<Item = PathBuf> {

@@ -9,7 +9,7 @@ mod stat;
 mod tree;
 mod user;
 
-pub use holders::{Holder, holders};
+pub use holders::{Holder, holders, opened};
 pub use identity::{Identity, boot_id};
 pub use memory::memory_allows_overlap;
 pub use sockets::{Listener, is_socket, listeners, listening_on, sockets_of};

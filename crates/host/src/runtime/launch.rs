@@ -1,6 +1,6 @@
 //! Starts a minder and waits for its answer.
 
-use crate::minder::{Answer, Charge};
+use crate::minder::{Answer, Charge, for_minder, lock_of};
 use crate::proc::Identity;
 use rustix::process::Signal;
 use std::ffi::OsString;
@@ -45,9 +45,12 @@ fn spawn(
 ) -> io::Result<(Child, std::process::ChildStdout)> {
     let (first, rest) =
         program.split_first().ok_or_else(|| io::Error::other("no program is set for minders"))?;
+    let cannot =
+        |error| io::Error::other(format!("{} cannot be locked: {error}", lock_of(&charge.state).display()));
+    let lock = for_minder(&charge.state).map_err(cannot)?;
     let mut command = Command::new(first);
     command.args(rest).arg(name).arg(charge.start.as_str());
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(lock);
     let mut child = command.spawn()?;
     let mut stdin = child.stdin.take().expect("it was piped");
     let bytes = serde_json::to_vec(charge).expect("a charge has only text keys");

@@ -1,5 +1,6 @@
 //! The processes of an instance's app: started under minders, found again after a restart, checked, ended whole.
 
+mod arrivals;
 mod check;
 mod launch;
 mod process;

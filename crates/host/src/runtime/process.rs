@@ -1,5 +1,6 @@
 //! The runtime `process`: an app is a command, its port given as `$PORT`.
 
+use super::arrivals::Minder;
 use super::check::Proofs;
 use super::launch::launch;
 use super::wait::{DYING, ended, kill_marked};
@@ -17,7 +18,7 @@ use rustix::process::Signal;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
-use std::process::Child;
+use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -30,7 +31,7 @@ pub struct ProcessRuntime {
     pub(super) releases: Box<dyn Releases>,
     pub(super) proofs: Proofs,
     /// Minders that we started and have not reaped.
-    minders: RefCell<Vec<Child>>,
+    pub(super) minders: RefCell<Vec<Minder>>,
 }
 
 impl ProcessRuntime {
@@ -48,14 +49,16 @@ impl ProcessRuntime {
     /// Gives a charge to a new minder.
     pub(super) async fn charge(&self, name: &str, charge: &Charge) -> Answer {
         self.reap();
-        let keep = |child| self.minders.borrow_mut().push(child);
+        let follower = Rc::new(());
+        let minder = |child| Minder::new(child, charge.start.clone(), charge.state.clone(), &follower);
+        let keep = |child| self.minders.borrow_mut().push(minder(child));
         let answer = launch(&self.setup.minder, name, charge, keep).await;
         answer.unwrap_or_else(|error| Answer::Refused { reason: error.to_string() })
     }
 
     /// Takes the exit status of minders that ended, so that nothing is left of them.
     pub(super) fn reap(&self) {
-        self.minders.borrow_mut().retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+        self.minders.borrow_mut().retain_mut(Minder::runs);
     }
 
     /// Frees `slot` of whatever an earlier start left there.
@@ -173,7 +176,7 @@ impl Runtime for ProcessRuntime {
     }
 
     async fn adopt(&self) -> Found {
-        self.reap();
+        self.all_arrived().await;
         let mut apps = Vec::new();
         for slot in [Slot::A, Slot::B] {
             let Some(state) = State::read(&self.setup.state_of(slot)) else { continue };

@@ -1,15 +1,19 @@
 //! Agents come and go; apps stay, and strangers are left alone.
 
 use crate::world::*;
+use everup_core::ids::StartId;
 use everup_core::instance::{Found, Slot};
 use everup_core::seams::Runtime;
 use everup_core::time::Millis;
 use everup_host::minder::State;
 use everup_host::proc::Identity;
+use everup_host::runtime::ProcessRuntime;
+use futures_util::FutureExt;
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::Signal;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::{Command, Stdio};
 
 #[tokio::test]
@@ -114,6 +118,91 @@ async fn a_place_that_is_being_taken_is_waited_for() {
     healthy(&runtime, &running).await;
     assert_eq!(runtime.adopt().await, Found { apps: vec![running.clone()] });
     runtime.stop(&running, Millis::from_secs(20)).await;
+}
+
+/// Its app must not appear after somebody has looked which apps there are: a migration may run then.
+#[tokio::test]
+async fn a_start_that_was_given_up_before_its_minder_said_a_word_is_waited_for() {
+    let mut world = World::server();
+    let gate = world.minders_wait();
+    let runtime = world.runtime();
+    give_up_a_start(&world, &runtime).await;
+    let mut adopt = pin!(runtime.adopt());
+    assert!(adopt.as_mut().now_or_never().is_none(), "its minder has not said anything yet");
+    File::create(&gate).unwrap();
+    let apps = soon(adopt).await.apps;
+    assert_eq!(apps.len(), 1);
+    runtime.stop(&apps[0], Millis::from_secs(20)).await;
+    assert_eq!((processes(&apps[0]), runtime.adopt().await), (vec![], Found::default()));
+}
+
+/// The one that started it is gone, and the next one does not know it.
+#[tokio::test]
+async fn a_start_that_an_earlier_agent_began_is_waited_for() {
+    let mut world = World::server();
+    let gate = world.minders_wait();
+    give_up_a_start(&world, &world.runtime()).await;
+    let runtime = world.runtime();
+    let mut adopt = pin!(runtime.adopt());
+    assert!(adopt.as_mut().now_or_never().is_none(), "its minder has not said anything yet");
+    File::create(&gate).unwrap();
+    let apps = soon(adopt).await.apps;
+    assert_eq!(apps.len(), 1);
+    runtime.stop(&apps[0], Millis::from_secs(20)).await;
+    assert_eq!((processes(&apps[0]), runtime.adopt().await), (vec![], Found::default()));
+}
+
+#[tokio::test]
+async fn a_minder_that_never_says_a_word_is_ended() {
+    let mut world = World::server();
+    let gate = world.minders_wait();
+    let lock = give_up_a_start(&world, &world.runtime()).await;
+    let runtime = world.runtime();
+    assert_eq!(soon(runtime.adopt()).await, Found::default());
+    until(|| (!is_open_elsewhere(&lock)).then_some(())).await;
+    File::create(&gate).unwrap();
+    let running = world.start_healthy(&runtime).await;
+    runtime.stop(&running, Millis::from_secs(20)).await;
+}
+
+/// Whoever follows a start gives it up in its own time.
+#[tokio::test]
+async fn a_slow_start_that_is_followed_is_left_alone() {
+    let mut world = World::server();
+    let gate = world.minders_wait();
+    let runtime = world.runtime();
+    let (release, id) = (release("1"), start_id());
+    let start = async { soon(runtime.start(&release, Slot::A, &id)).await.unwrap() };
+    let look = async {
+        until(|| is_running(&id).then_some(())).await;
+        assert_eq!(soon(runtime.adopt()).await, Found::default());
+        File::create(&gate).unwrap();
+    };
+    let (running, ()) = tokio::join!(start, look);
+    healthy(&runtime, &running).await;
+    runtime.stop(&running, Millis::from_secs(20)).await;
+}
+
+/// Polls a start until there is a process for it, and drops it; the lock of its place.
+async fn give_up_a_start(world: &World, runtime: &ProcessRuntime) -> PathBuf {
+    let (release, start, lock) =
+        (release("1"), start_id(), world.setup.state_of(Slot::A).with_extension("lock"));
+    let mut pursued = pin!(runtime.start(&release, Slot::A, &start));
+    until(|| {
+        assert!(pursued.as_mut().now_or_never().is_none(), "its minder waits");
+        is_running(&start).then_some(())
+    })
+    .await;
+    lock
+}
+
+/// Whether some process has this start among its arguments.
+fn is_running(start: &StartId) -> bool {
+    let names = |process: PathBuf| {
+        let arguments = std::fs::read(process.join("cmdline")).unwrap_or_default();
+        arguments.split(|byte| *byte == 0).any(|argument| argument == start.as_str().as_bytes())
+    };
+    std::fs::read_dir("/proc").unwrap().flatten().any(|entry| names(entry.path()))
 }
 
 /// Whether another process has the file open.

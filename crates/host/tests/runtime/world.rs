@@ -59,6 +59,16 @@ impl World {
         ProcessRuntime::new(self.setup.clone(), Box::new(Folders(self.releases())))
     }
 
+    /// Has every minder wait, before it does anything, until there is a file; where that is.
+    pub(crate) fn minders_wait(&mut self) -> PathBuf {
+        let gate = self.folder.path().join("gate");
+        // Without the folder nobody waits for it any more.
+        let wait = "until [ -e \"$0\" ]; do [ -d \"${0%/*}\" ] || exit; sleep 0.01; done; exec \"$@\"";
+        self.setup.minder = ["sh", "-c", wait].map(OsString::from).into();
+        self.setup.minder.extend([gate.clone().into(), minder()]);
+        gate
+    }
+
     /// Makes a release of this version.
     pub(crate) fn unpack(&self, version: &str) -> ReleaseRef {
         let release = release(version);

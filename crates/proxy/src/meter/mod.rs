@@ -14,6 +14,7 @@ use everup_core::receipt::{Percentile, Requests, Source, Window};
 use everup_core::time::{Millis, Wall};
 use file::{Header, Ring, SECONDS};
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
@@ -43,6 +44,10 @@ pub(crate) struct Meter {
     /// Since when somebody waits for an answer and none came.
     silent: Cell<Option<Instant>>,
     dirty: Notify,
+    /// Seconds whose counts the disk refused: a full disk fails no request, and what was not kept is told as missing.
+    refused: RefCell<BTreeSet<u64>>,
+    /// Whether it refused the last ones, which is said once.
+    refuses: Cell<bool>,
     /// What the wall's clock said when it was asked last.
     clock: Cell<(Instant, Duration)>,
 }
@@ -80,6 +85,8 @@ impl Meter {
             pending: Cell::new(0),
             silent: Cell::new(None),
             dirty: Notify::new(),
+            refused: RefCell::default(),
+            refuses: Cell::new(false),
             clock: Cell::new((Instant::now(), since_1970())),
         });
         meter.lost(lost);
@@ -121,11 +128,34 @@ impl Meter {
     fn write(&self) {
         let header = Header { last: second(), pending: self.pending.get(), ..self.header.get() };
         self.header.set(header);
-        let written = self.ring.write(self.lane, &self.current.borrow());
-        if let Err(e) = written.and_then(|()| self.ring.write_header(self.lane, header)) {
-            tracing::warn!(
-                "cannot write the counters: {e}; what is measured now is lost if this process dies"
-            );
+        let current = self.current.borrow();
+        let written = self.ring.write(self.lane, &current);
+        self.note(current.second, written.and_then(|()| self.ring.write_header(self.lane, header)));
+    }
+
+    /// What became of the counts of `second`.
+    fn note(&self, second: u64, written: io::Result<()>) {
+        let mut refused = self.refused.borrow_mut();
+        let refuses = written.is_err();
+        let changed = self.refuses.replace(refuses) != refuses;
+        match written {
+            Ok(()) => {
+                refused.remove(&second);
+                if changed {
+                    tracing::warn!("the counters can be written again");
+                }
+            }
+            Err(e) => {
+                refused.insert(second);
+                if refused.len() as u64 > SECONDS {
+                    refused.pop_first();
+                }
+                if changed {
+                    tracing::warn!(
+                        "cannot write the counters: {e}; what is measured is missing until they can"
+                    );
+                }
+            }
         }
     }
 
@@ -235,13 +265,25 @@ impl Meter {
         })
     }
 
-    /// What lies before the counting, or is overwritten. Requests that came while the process was dead are not
-    /// missing: they waited at the socket, and were counted when it was back.
+    /// What lies before the counting, or is overwritten, or was refused by the disk. Requests that came while the process
+    /// was dead are not missing: they waited at the socket, and were counted when it was back.
     fn missing(&self, window: Window) -> Vec<Window> {
         let oldest = self.header.get().first.max((second() + 1).saturating_sub(SECONDS));
-        let to = Wall(oldest * 1_000);
+        let clipped = |from: u64, to: u64| Window {
+            from: Wall(from * 1_000).max(window.from),
+            to: Wall(to * 1_000).min(window.to),
+        };
         let hole = window.from.0 / 1_000 < oldest;
-        hole.then(|| Window { from: window.from, to: to.min(window.to) }).into_iter().collect()
+        let mut missing: Vec<_> = hole.then(|| clipped(0, oldest)).into_iter().collect();
+        for second in self.refused.borrow().range(oldest..) {
+            let next = clipped(*second, second + 1);
+            match missing.last_mut() {
+                _ if next.from >= next.to => {}
+                Some(last) if last.to == next.from => last.to = next.to,
+                _ => missing.push(next),
+            }
+        }
+        missing
     }
 }
 
@@ -368,6 +410,28 @@ mod tests {
         let from = Wall(now * 1_000);
         let source = meter.measure(Window { from, to: from + Millis::from_secs(9) });
         assert!(source.p99_ms.before.is_some_and(|ms| ms < 10), "{source:?}");
+    }
+
+    #[test]
+    fn what_a_full_disk_refuses_is_missing_and_fails_nobody() {
+        let meter = Meter::open(Path::new("/dev/full"), Lane::A).unwrap();
+        let window = window();
+        Record::begin(&meter).finish(Outcome::Answered);
+        let later = Instant::now() + Duration::from_secs(2);
+        Record::begin(&meter).finish_at(later, Outcome::Answered);
+        let missing = meter.measure(window).missing;
+        assert!(missing.first().is_some_and(|first| first.from == window.from), "{missing:?}");
+    }
+
+    #[test]
+    fn what_was_refused_and_written_later_is_not_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let meter = open(&folder);
+        let window = window();
+        let second = meter.current.borrow().second;
+        meter.note(second, Err(io::ErrorKind::StorageFull.into()));
+        assert_eq!(meter.missing(Window { from: Wall(second * 1_000), ..window }).len(), 1);
+        assert_eq!(meter.measure(window).missing, []);
     }
 
     #[test]

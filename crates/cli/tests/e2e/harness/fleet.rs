@@ -5,6 +5,7 @@ use everup_core::head::Head;
 use everup_core::ids::InstanceId;
 use everup_core::instance::Slot;
 use everup_core::status::Status;
+use everup_host::local::client::Keeper;
 use everup_host::local::ledger::Seat;
 use everup_host::minder::State;
 use everup_web::client::{Client, Http};
@@ -43,6 +44,11 @@ impl Fleet {
         let mut fleet = Self { shop, keeper };
         fleet.ready();
         fleet
+    }
+
+    /// The fleet of a keeper that a test has started itself.
+    pub(crate) fn kept_by(shop: Shop, keeper: Child) -> Self {
+        Self { shop, keeper }
     }
 
     /// Waits until the keeper says where the service is.
@@ -261,6 +267,20 @@ impl Fleet {
         self.ready();
     }
 
+    /// Its keeper has not ended, whatever happened.
+    #[track_caller]
+    pub(crate) fn is_kept(&mut self) {
+        let ended = self.keeper.try_wait().unwrap();
+        assert!(ended.is_none(), "the keeper ended: {ended:?}");
+    }
+
+    /// So many instances are wanted, as the keeper says.
+    pub(crate) fn desired(&self) -> Option<u32> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let info = runtime.block_on(Keeper::at(&self.state().join("run")).info());
+        Some(info.ok()?.fleet.members.desired)
+    }
+
     /// A client for an instance's agent, with the fleet's keys.
     #[track_caller]
     pub(crate) fn client(&self, id: &InstanceId) -> Client {
@@ -297,7 +317,7 @@ impl Drop for Fleet {
 
 impl Fleet {
     /// Every log of everup itself.
-    fn logs(&self) -> impl Iterator<Item = PathBuf> {
+    pub(super) fn logs(&self) -> impl Iterator<Item = PathBuf> {
         let inside = |folder: PathBuf| {
             fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path())
         };

@@ -2,6 +2,7 @@
 
 mod clock;
 mod deployment;
+mod disk;
 mod fleet;
 mod patient;
 mod processes;
@@ -14,6 +15,7 @@ mod watch;
 
 pub(crate) use clock::Clock;
 pub(crate) use deployment::{Blame, Ended, Running, wish};
+pub(crate) use disk::Disk;
 pub(crate) use fleet::{Fleet, get};
 pub(crate) use patient::Step;
 pub(crate) use processes::{freeze, left, signal};

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::num::NonZeroU16;
 use std::process::{Child, Command};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -19,6 +20,7 @@ pub(crate) struct Terminal {
     keyboard: File,
     screen: Arc<Mutex<vt100::Parser>>,
     reader: JoinHandle<()>,
+    closed: Arc<AtomicBool>,
     child: Child,
 }
 
@@ -49,17 +51,22 @@ impl Terminal {
         drop(command);
         let near = File::from(near);
         let screen = Arc::new(Mutex::new(vt100::Parser::new(size(LINES), size(columns), 0)));
+        let closed = Arc::new(AtomicBool::new(false));
         let reader = std::thread::spawn({
             let (mut output, screen) = (near.try_clone().unwrap(), Arc::clone(&screen));
+            let closed = Arc::clone(&closed);
             move || {
                 let mut bytes = [0; 4_096];
                 // The end is told as an error: nobody has the other side open any more.
                 while let Ok(n @ 1..) = output.read(&mut bytes) {
+                    if closed.load(Ordering::SeqCst) {
+                        return;
+                    }
                     screen.lock().unwrap().process(&bytes[..n]);
                 }
             }
         });
-        Self { keyboard: near, screen, reader, child }
+        Self { keyboard: near, screen, reader, closed, child }
     }
 
     /// What can be read on it now, a string a line.
@@ -76,6 +83,15 @@ impl Terminal {
     /// Presses keys.
     pub(crate) fn keys(&mut self, keys: &[u8]) {
         self.keyboard.write_all(keys).unwrap();
+    }
+
+    /// Closes it, as a window is closed, or a connection lost; the command that runs on.
+    pub(crate) fn close(mut self) -> Child {
+        self.closed.store(true, Ordering::SeqCst);
+        // Its echo is the last that is read.
+        self.keys(b"\n");
+        self.reader.join().unwrap();
+        self.child
     }
 
     /// Waits for the command's end; its exit code, and what it leaves on the screen.
