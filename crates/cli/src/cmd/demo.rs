@@ -85,7 +85,7 @@ fn ending(report: &Report, context: &Context) {
 
 /// Until Ctrl-C.
 async fn stay(stage: &Stage, context: &Context) {
-    let ready = ready::now(&stage.settings).await;
+    let ready = ready::now(&stage.settings, context.out).await;
     let api = ready.api.map(|api| format!(", the API http://{api}")).unwrap_or_default();
     // Nobody has put it on the path yet.
     let everup = program();

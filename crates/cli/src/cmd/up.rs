@@ -128,7 +128,7 @@ async fn keep(settings: &Settings, background: bool, context: &Context) -> Resul
     files::replace(&places.settings(), settings).map_err(|error| failed(chain(&error)))?;
     let (said, out) = (settings.clone(), context.out);
     spawn_local(async move {
-        let ready = ready::wait(&said).await;
+        let ready = ready::wait(&said, out).await;
         if let Some(short) = ready.short().filter(|_| !background) {
             let why = "why is said above, and the keeper goes on trying";
             out.say(format!("{}: {}: {why}", paint::bad("trouble"), after(&short)));
@@ -139,6 +139,9 @@ async fn keep(settings: &Settings, background: bool, context: &Context) -> Resul
             out.document(&document(&said, &ready));
         } else {
             out.say(greeting(&said, &ready, "Ctrl-C ends the fleet; a second one kills it"));
+        }
+        if !background {
+            tell_trouble(&ready, out);
         }
     });
     if !background {
@@ -183,7 +186,7 @@ fn detach(settings: &Settings, context: &Context) -> Result<Exit, Failure> {
     if !ready {
         return Err(ended(child.wait().map_err(failed)?, &places));
     }
-    let ready = block_on(async { Ok(ready::now(settings).await) })?;
+    let ready = block_on(async { Ok(ready::now(settings, context.out).await) })?;
     if let Some(short) = ready.short() {
         return Err(failed(after(&short))
             .details(warned(&places))
@@ -193,7 +196,17 @@ fn detach(settings: &Settings, context: &Context) -> Result<Exit, Failure> {
         context.out.document(&document(settings, &ready));
     }
     context.out.say(greeting(settings, &ready, "`everup down` ends the fleet"));
-    Ok(Exit::Done)
+    tell_trouble(&ready, context.out);
+    Ok(ready.unknown.map_or(Exit::Done, |failure| failure.exit))
+}
+
+/// What of a fleet that is there is not known, and what to do about it.
+fn tell_trouble(ready: &Ready, out: Out) {
+    let hint = ready.unknown.as_ref().and_then(|failure| failure.hint.as_ref());
+    let hint = hint.map(|hint| format!("\n\n{} {hint}", paint::hint("hint:"))).unwrap_or_default();
+    if let Some(trouble) = ready.trouble() {
+        out.say(format!("{}: {trouble}{hint}", paint::bad("trouble")));
+    }
 }
 
 /// Some instances are missing.
@@ -229,6 +242,7 @@ fn document(settings: &Settings, ready: &Ready) -> serde_json::Value {
         "instances": ready.instances,
         "desired": ready.desired,
         "in_service": ready.in_service,
+        "trouble": ready.trouble(),
     })
 }
 
@@ -236,6 +250,7 @@ fn document(settings: &Settings, ready: &Ready) -> serde_json::Value {
 fn greeting(settings: &Settings, ready: &Ready, end: &str) -> String {
     let api = ready.api.as_ref().map(|api| format!("the API      http://{api}\n")).unwrap_or_default();
     let next = match (&ready.deployment, &ready.release) {
+        _ if ready.unknown.is_some() => String::new(),
         (Some(id), _) => format!("deployment {id} goes on: `everup status --watch` follows it\n"),
         (None, Some(release)) => {
             format!("release {release} is in service on {} of {}\n", ready.in_service, ready.instances)

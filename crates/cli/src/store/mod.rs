@@ -32,6 +32,13 @@ pub fn open(settings: &Settings) -> Result<Opened, Failure> {
     }
 }
 
+/// A store that did not do its part, as a command's failure.
+#[must_use]
+pub fn unreachable(wanted: impl Into<String>, happened: impl std::fmt::Display) -> Failure {
+    Failure::new(Exit::Unreachable, wanted, happened)
+        .hint("look whether the store can be reached, and at [store] in everup.toml; `everup doctor` asks it")
+}
+
 fn folder(path: &Path, was_there: bool) -> Result<Opened, Failure> {
     let wanted = format!("the store {} could not be opened", path.display());
     if let Some(file) = path.ancestors().find(|part| part.exists()).filter(|part| !part.is_dir()) {

@@ -3,8 +3,10 @@
 
 use crate::faulty::{Fault, Proxy};
 use crate::harness::{Fleet, Program, Setup, Shop, until};
+use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 /// A folder whose store is S3, behind a proxy that is slow or loses answers; `None` if there is no server and none is
 /// required.
@@ -56,7 +58,7 @@ fn deploys(fleet: &Fleet, proxy: &Proxy, version: &str, fault: Fault) {
 /// How many deployments the store knows.
 fn begun(fleet: &Fleet) -> usize {
     let said = fleet.everup(&["history", "--json"]).done();
-    serde_json::from_str::<Vec<serde_json::Value>>(&said.out).unwrap().len()
+    serde_json::from_str::<Vec<Value>>(&said.out).unwrap().len()
 }
 
 /// Its disk is not mounted, say. Nobody takes that for an empty store or makes one in its place, also not who begins
@@ -88,6 +90,38 @@ fn the_folder_is_away_for_a_while() {
     fleet.deploy(&["2"]).succeeded_somehow();
     assert_eq!(fleet.record(&fleet.deployments()[1]).unwrap().from.unwrap().version.as_str(), "1");
     users.all_served();
+}
+
+/// A bucket at an address where nobody listens; nothing where this build knows no bucket.
+fn without_an_answer() -> Option<Shop> {
+    if !cfg!(feature = "s3") {
+        return None;
+    }
+    let mut shop = Shop::new(&Setup { instances: 1, ..Setup::default() });
+    // The port of "discard": whoever had it would say nothing either.
+    shop.keep_in_s3("everup-test", "http://127.0.0.1:9");
+    Some(shop)
+}
+
+fn with_credentials(shop: &Shop, words: &[&str]) -> Command {
+    let mut command = shop.command(words);
+    command.env("AWS_ACCESS_KEY_ID", "everup").env("AWS_SECRET_ACCESS_KEY", "everup");
+    command
+}
+
+/// Nobody can say that nothing was deployed. The fleet is there all the same, and waits for the store.
+#[test]
+fn a_fleet_whose_store_does_not_answer_is_up_and_says_so() {
+    let Some(shop) = without_an_answer() else { return };
+    let said = Shop::run(with_credentials(&shop, &["up", "--detach", "--json"])).ended(9);
+    let said =
+        said.says(&["trouble: the store does not answer: ", "what was deployed is not known", "[store]"]);
+    assert!(!said.err.contains("nothing is deployed yet"), "{}", said.err);
+    let document: Value = serde_json::from_str(&said.out).unwrap();
+    let trouble = document["trouble"].as_str().unwrap_or_default();
+    assert!(trouble.ends_with("what was deployed is not known"), "{document:#}");
+    assert_eq!((&document["instances"], &document["release"]), (&1.into(), &Value::Null), "{document:#}");
+    Shop::run(with_credentials(&shop, &["down"])).done();
 }
 
 /// Something has opened the keys to others, and no agent that begins takes them: none is given up for that with its app.
