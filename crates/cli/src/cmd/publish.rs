@@ -6,11 +6,12 @@ use crate::exit::Exit;
 use crate::failure::{Failure, chain};
 use crate::output::{Out, paint};
 use crate::progress::receipt::bytes;
-use crate::store::Told;
+use crate::store::{self, Told};
 use crate::view::View;
 use everup_core::ids::{MigrationId, Version};
 use everup_core::release::{Command, Migration, OnFailure, ReleaseRef};
 use everup_core::words;
+use everup_release::catalog::CatalogError;
 use everup_release::pack::{self, Draft, Packed};
 use everup_release::publish::{self, PublishError, Published};
 use everup_web::wire::{NO_START, WAYS_TO_START};
@@ -141,7 +142,12 @@ fn is_secret(path: &str) -> bool {
 fn refused(wanted: &str, error: &PublishError) -> Failure {
     match error {
         PublishError::OtherBytes { .. } => Failure::input(wanted, chain(error)),
-        PublishError::Store(_) => Failure::new(Exit::Unreachable, wanted, chain(error)),
+        PublishError::Store(_) | PublishError::Catalog(CatalogError::Store(_)) => {
+            store::unreachable(wanted, chain(error))
+        }
+        // What is stored is no release that could be compared with this one; another version can be published.
+        PublishError::Catalog(CatalogError::Manifest { .. }) => Failure::input(wanted, chain(error))
+            .hint("`everup versions` lists what is published; publish this one under another version"),
         _ => Failure::new(Exit::Internal, wanted, chain(error)),
     }
 }

@@ -3,6 +3,8 @@
 
 use crate::faulty::{Fault, Proxy};
 use crate::harness::{Fleet, Program, Setup, Shop, until};
+use everup_core::seams::{Got, Store};
+use everup_host::store::Folder;
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -122,6 +124,51 @@ fn a_fleet_whose_store_does_not_answer_is_up_and_says_so() {
     assert!(trouble.ends_with("what was deployed is not known"), "{document:#}");
     assert_eq!((&document["instances"], &document["release"]), (&1.into(), &Value::Null), "{document:#}");
     Shop::run(with_credentials(&shop, &["down"])).done();
+}
+
+/// A release that was not stored is no bug of everup.
+#[test]
+fn to_publish_where_nobody_answers_is_unreachable() {
+    let Some(shop) = without_an_answer() else { return };
+    shop.write("release/index.html", "hello");
+    let words = ["publish", "release", "--version", "1", "--start", "sleep 1", "--json"];
+    let said = Shop::run(with_credentials(&shop, &words)).ended(9).says(&["[store]", "127.0.0.1:9"]);
+    let document: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(document["error"]["exit"], 9, "{document:#}");
+}
+
+/// Nobody has heard of the address that the machine's own credentials would come from.
+#[test]
+fn a_bucket_without_credentials_says_which_variables_to_set() {
+    let Some(shop) = without_an_answer() else { return };
+    shop.write("release/index.html", "hello");
+    let mut command = shop.command(&["publish", "release", "--version", "1", "--start", "sleep 1"]);
+    for variable in std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("AWS_")) {
+        command.env_remove(variable);
+    }
+    command.env("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9");
+    Shop::run(command).ended(9).says(&[
+        "no credentials were found",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+    ]);
+}
+
+/// What is stored under the version is no release: that is to be mended by whoever publishes.
+#[test]
+fn to_publish_over_what_is_no_release_is_bad_input() {
+    let shop = Shop::new(&Setup { instances: 1, ..Setup::default() });
+    shop.publish("1", &Program::python());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let store = Folder::existing(&shop.store()).unwrap();
+        let Got::Found { etag, .. } = store.get("releases/1/manifest.json", None).await.unwrap() else {
+            panic!("there is no manifest")
+        };
+        store.replace("releases/1/manifest.json", &etag, b"{}".to_vec()).await.unwrap();
+    });
+    let said = shop.everup(&["publish", "release-1", "--version", "1"]).ended(2);
+    said.says(&["the manifest of version 1 is refused", "publish this one under another version"]);
 }
 
 /// Something has opened the keys to others, and no agent that begins takes them: none is given up for that with its app.
