@@ -8,6 +8,7 @@ use crate::failure::{Failure, chain};
 use crate::follow::Interrupts;
 use crate::output::{Out, paint};
 use crate::store::Told;
+use crate::view;
 use crate::wait;
 use crate::wire_up::house::{Ourselves, program};
 use crate::wire_up::places::Places;
@@ -51,6 +52,7 @@ const READY: &str = "ready";
 /// When another keeper has the fleet, the port is taken, or a file cannot be used.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let settings = context.settings()?;
+    view::remove_leftovers(&settings.state);
     block_on(Told::open(&settings, context.out))?;
     the_user_exists(&settings)?;
     if !args.background

@@ -7,6 +7,7 @@ pub use told::Told;
 use crate::changes::running;
 use crate::exit::Exit;
 use crate::failure::{Failure, chain};
+use crate::view::make_state;
 use everup_host::settings::{Settings, Store};
 use everup_host::store::{Folder, OpenError};
 use std::path::Path;
@@ -25,6 +26,10 @@ pub type Opened = Folder;
 pub fn open(settings: &Settings) -> Result<Opened, Failure> {
     match &settings.store {
         Store::Folder(path) => {
+            // Its own error is told by whatever needs it.
+            if path.starts_with(&settings.state) {
+                let _ = make_state(&settings.state);
+            }
             let was_there = running(settings).is_some_and(|then| then.store == settings.store);
             folder(path, was_there)
         }
