@@ -43,7 +43,9 @@ pub struct Args {
     pub background: bool,
 }
 
-/// What a keeper in the background writes once the fleet is in service; what follows is for the person.
+/// What a keeper in the background writes once it has the fleet, which then starts.
+const KEPT: &str = "kept";
+/// What it writes once the fleet is in service.
 const READY: &str = "ready";
 
 /// Runs the command.
@@ -146,7 +148,9 @@ async fn keep(settings: &Settings, background: bool, context: &Context) -> Resul
             tell_trouble(&ready, out);
         }
     });
-    if !background {
+    if background {
+        context.out.data(KEPT);
+    } else {
         context.out.say(format!("{}; Ctrl-C ends it", starting(settings, "")));
         spawn_local(says_what_ctrl_c_waits_for(settings.clone(), out));
     }
@@ -178,15 +182,22 @@ fn detach(settings: &Settings, context: &Context) -> Result<Exit, Failure> {
     local::prepare(settings).map_err(|error| failed(chain(&error)))?;
     let log = files::log(&places.keeper_log(), settings.log.size).map_err(|error| failed(chain(&error)))?;
     let mut command = Command::new(program());
-    command.args(["--verbose", "up", "--background"]);
+    command.args(["--verbose", "--json", "up", "--background"]);
     command.args(context.config.iter().flat_map(|path| [OsStr::new("--config"), path.as_os_str()]));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::from(log));
     let mut child = command.spawn().map_err(failed)?;
-    context.out.say(starting(settings, " in the background"));
     let lines = child.stdout.take().map(|out| BufReader::new(out).lines());
-    let ready = lines.into_iter().flatten().map_while(Result::ok).any(|line| line == READY);
-    if !ready {
-        return Err(ended(child.wait().map_err(failed)?, &places));
+    let mut said = String::new();
+    let is_ready = lines.into_iter().flatten().map_while(Result::ok).any(|line| {
+        match line.as_str() {
+            KEPT => context.out.say(starting(settings, " in the background")),
+            READY => return true,
+            other => said.extend([other, "\n"]),
+        }
+        false
+    });
+    if !is_ready {
+        return Err(ended(child.wait().map_err(failed)?, &said, &places));
     }
     let ready = block_on(async { Ok(ready::now(settings, context.out).await) })?;
     if let Some(short) = ready.short() {
@@ -223,13 +234,20 @@ fn warned(places: &Places) -> String {
     last.map_or_else(String::new, |(_, warning)| format!("the keeper said: {}", warning.trim()))
 }
 
-/// A keeper in the background that ended before the fleet was in service: its own last words, and its own exit code.
-fn ended(status: ExitStatus, places: &Places) -> Failure {
-    let words = std::fs::read_to_string(places.keeper_log()).unwrap_or_default();
-    let last = words.rfind("error: ").map_or("", |begin| &words[begin..]);
-    let code = Exit::ALL.into_iter().find(|exit| Some(i32::from(exit.code())) == status.code());
-    let failure = failed(format!("the keeper in the background ended ({status})")).details(last);
-    Failure { exit: code.unwrap_or(Exit::Internal), ..failure }
+/// A keeper in the background that ended before the fleet was in service: its own failure, or its log's last words.
+fn ended(status: ExitStatus, said: &str, places: &Places) -> Failure {
+    serde_json::from_str(said).ok().and_then(|said| failure_of(&said)).unwrap_or_else(|| {
+        failed(format!("the keeper in the background ended ({status})")).details(warned(places))
+    })
+}
+
+/// A failure as a command prints it.
+fn failure_of(document: &serde_json::Value) -> Option<Failure> {
+    let error = &document["error"];
+    let word = |field: &str| error[field].as_str().map(str::to_owned);
+    let exit = Exit::ALL.into_iter().find(|exit| error["exit"] == exit.code())?;
+    let (wanted, happened) = (word("wanted")?, word("happened")?);
+    Some(Failure { wanted, happened, hint: word("hint"), details: word("details"), exit })
 }
 
 /// Where everything is.
