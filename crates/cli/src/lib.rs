@@ -7,6 +7,7 @@ pub mod cmd;
 pub mod config;
 pub mod context;
 pub mod demo;
+pub mod endings;
 pub mod exit;
 pub mod failure;
 pub mod follow;

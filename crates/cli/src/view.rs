@@ -4,60 +4,99 @@
 //! A folder that has either is published through a copy made of hard links, which costs no bytes; where links are
 //! not possible, through a real copy.
 
+use everup_host::held::{self, HeldFolder};
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
-use tempfile::TempDir;
+use tempfile::Builder;
 
 /// What is left out, at the root of a folder.
 const LEFT_OUT: [&str; 5] = [".everup", "everup.toml", ".git", ".hg", ".svn"];
 
-/// A folder or archive as it is published.
+/// How the folders that are worked in begin: in the state folder, and in the machine's folder for temporary files.
+const SCRATCH: &str = "publish-";
+const SCRATCH_ELSEWHERE: &str = "everup-publish-";
+
+/// A folder or archive as it is published, and the folder that is worked in for it.
 #[derive(Debug)]
 pub struct View {
-    path: PathBuf,
-    copy: Option<TempDir>,
+    source: PathBuf,
+    is_copied: bool,
+    scratch: HeldFolder,
 }
 
 impl View {
-    /// The view of `path`.
+    /// The view of `path`. What is worked in goes with it; whoever is killed leaves it to the next one.
+    ///
+    /// # Errors
+    /// When there is no place to work in.
+    pub fn of(path: &Path, state: &Path) -> io::Result<Self> {
+        remove_leftovers(state);
+        let has = |name: &&str| path.join(name).symlink_metadata().is_ok();
+        let is_copied = path.is_dir() && LEFT_OUT.iter().any(has);
+        let scratch = if is_copied {
+            make_state(state)?;
+            // It is on the file system of the folder that is published, more often than not.
+            HeldFolder::make(state, Builder::new().prefix(SCRATCH))
+        } else {
+            HeldFolder::make(&std::env::temp_dir(), Builder::new().prefix(SCRATCH_ELSEWHERE))
+        };
+        Ok(Self { source: path.to_owned(), is_copied, scratch: scratch? })
+    }
+
+    /// What is published: the source itself, or a copy that is made now.
     ///
     /// # Errors
     /// When a copy is needed and cannot be made.
-    pub fn of(path: &Path, state: &Path) -> io::Result<Self> {
-        let has = |name: &&str| path.join(name).symlink_metadata().is_ok();
-        if !path.is_dir() || !LEFT_OUT.iter().any(has) {
-            return Ok(Self { path: path.to_owned(), copy: None });
+    pub fn shown(&self) -> io::Result<PathBuf> {
+        if !self.is_copied {
+            return Ok(self.source.clone());
         }
-        let copy = scratch(state)?;
-        copy_folder(path, &copy.path().join("view"), &|name| !LEFT_OUT.iter().any(|out| name == *out))?;
-        Ok(Self { path: copy.path().join("view"), copy: Some(copy) })
+        let copy = self.scratch.path().join("view");
+        copy_folder(&self.source, &copy, &|name| !LEFT_OUT.iter().any(|out| name == *out))?;
+        Ok(copy)
     }
 
-    /// What is published.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// A folder for the archive, removed with what is returned.
+    /// A folder for the archive.
     ///
     /// # Errors
-    /// When none can be made.
-    pub fn work(&self) -> io::Result<TempDir> {
-        match &self.copy {
-            Some(copy) => TempDir::new_in(copy.path()),
-            None => TempDir::new(),
+    /// When it cannot be made.
+    pub fn work(&self) -> io::Result<PathBuf> {
+        let work = self.scratch.path().join("work");
+        fs::create_dir(&work)?;
+        Ok(work)
+    }
+
+    /// Removes all that is worked in, also while somebody works in it, who fails for it.
+    pub fn remove(&self) {
+        for _ in 0..TRIES {
+            match fs::remove_dir_all(self.scratch.path()) {
+                // Something was put into a folder that had just been emptied.
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                // What cannot be removed now is a leftover then.
+                _ => return,
+            }
         }
     }
 }
 
-/// In the state folder, which is on the file system of the folder that is published, more often than not.
-fn scratch(state: &Path) -> io::Result<TempDir> {
-    fs::create_dir_all(state)?;
-    tempfile::Builder::new().prefix("publish-").tempdir_in(state)
+const TRIES: usize = 10;
+
+/// Makes the state folder, which nobody else enters until `up` lets an app's user through.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make_state(state: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(state)
+}
+
+/// Removes what was worked in by those who were killed.
+pub fn remove_leftovers(state: &Path) {
+    let remove = |folder: &Path| fs::remove_dir_all(folder);
+    held::remove_leftovers(state, |name| name.starts_with(SCRATCH), remove);
+    held::remove_leftovers(&std::env::temp_dir(), |name| name.starts_with(SCRATCH_ELSEWHERE), remove);
 }
 
 fn copy_folder(from: &Path, to: &Path, takes: &dyn Fn(&OsStr) -> bool) -> io::Result<()> {
@@ -96,8 +135,9 @@ mod tests {
         fs::create_dir_all(root.path().join("static")).unwrap();
         fs::write(root.path().join("static/a"), "a").unwrap();
         let view = View::of(root.path(), &state).unwrap();
-        assert_ne!(view.path(), root.path());
-        assert_eq!(fs::read(view.path().join("static/a")).unwrap(), b"a");
-        assert!(!view.path().join(".everup").exists());
+        let shown = view.shown().unwrap();
+        assert_ne!(shown, root.path());
+        assert_eq!(fs::read(shown.join("static/a")).unwrap(), b"a");
+        assert!(!shown.join(".everup").exists());
     }
 }

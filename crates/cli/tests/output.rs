@@ -295,6 +295,10 @@ receipt of d-7: not one request failed
 "#]]
     );
     let receipt = record.receipt.as_mut().unwrap();
+    receipt.instances_ms.clear();
+    let nobody_arrived = plain(&receipt::lines(&record));
+    assert!(!nobody_arrived.contains("  each "), "{nobody_arrived}");
+    let receipt = record.receipt.as_mut().unwrap();
     let many =
         (1..=40).map(|n| (InstanceId::new(format!("i-0123456789abcde{n:02}")).unwrap(), Millis(n * 999)));
     receipt.instances_ms = many.collect();

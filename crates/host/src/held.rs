@@ -45,14 +45,17 @@ pub(crate) fn unless_held(path: &Path, work: impl FnOnce(&Path) -> io::Result<()
 
 /// A folder that is held, and goes with its last owner.
 #[derive(Debug)]
-pub(crate) struct HeldFolder {
+pub struct HeldFolder {
     folder: TempDir,
     lock: File,
 }
 
 impl HeldFolder {
     /// Makes an empty one, named as `names` says.
-    pub(crate) fn make(inside: &Path, names: &Builder<'_, '_>) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// When `inside` cannot be written to.
+    pub fn make(inside: &Path, names: &Builder<'_, '_>) -> io::Result<Self> {
         let make = || {
             let folder = names.tempdir_in(inside)?;
             let lock = File::open(folder.path())?;
@@ -62,7 +65,8 @@ impl HeldFolder {
     }
 
     /// Where it is.
-    pub(crate) fn path(&self) -> &Path {
+    #[must_use]
+    pub fn path(&self) -> &Path {
         self.folder.path()
     }
 
@@ -74,7 +78,7 @@ impl HeldFolder {
 
 /// Removes what nobody holds of that in `folder` which `is_ours` by its name, as `remove` does it. Whatever stands in the
 /// way can wait for the next time.
-pub(crate) fn remove_leftovers(
+pub fn remove_leftovers(
     folder: &Path,
     is_ours: impl Fn(&str) -> bool,
     remove: impl Fn(&Path) -> io::Result<()>,

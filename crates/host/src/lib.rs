@@ -4,7 +4,7 @@ pub mod adopt;
 pub mod clock;
 pub mod disk;
 pub mod health;
-mod held;
+pub mod held;
 pub mod journal;
 pub mod local;
 pub mod logs;

@@ -4,9 +4,9 @@ use crate::context::{Context, block_on};
 use crate::demo::report::Report;
 use crate::demo::stage::Stage;
 use crate::demo::story::{self, Teller};
+use crate::endings::Endings;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::follow::Interrupts;
 use crate::output::{failure_text, paint};
 use crate::wire_up::house::program;
 use crate::wire_up::ready;
@@ -30,17 +30,21 @@ const AT_ONCE: Duration = Duration::from_millis(100);
 /// When the stage cannot be set.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     context.out.say("a fleet of 4 instances is being started in a folder of its own; Ctrl-C ends it");
-    let stage = Stage::set()?;
-    let played = block_on(async {
-        // From here on it ends the fleet as well.
-        let mut interrupts = Interrupts::listen()?;
-        match stage.up() {
-            // On a terminal it ends the command that starts the fleet, too; of it the runtime has not heard yet.
-            Err(_) if timeout(AT_ONCE, interrupts.next()).await.is_ok() => Err(story::interrupted()),
-            Err(failure) => Err(failure),
-            Ok(()) => play(&stage, interrupts, args, context).await,
-        }
-    });
+    block_on(show(args, context))
+}
+
+async fn show(args: &Args, context: &Context) -> Result<Exit, Failure> {
+    // From here on a signal ends the fleet as well, and removes the folder.
+    let mut endings = Endings::listen()?;
+    let stage = Stage::set().await?;
+    let played = match stage.up() {
+        // On a terminal it ends the command that starts the fleet, too; of it the runtime has not heard yet.
+        Err(failure) => match timeout(AT_ONCE, endings.next()).await {
+            Ok(why) => Err(story::interrupted(why)),
+            Err(_) => Err(failure),
+        },
+        Ok(()) => play(&stage, endings, args, context).await,
+    };
     // Also of one that did not come up: some of it may run.
     let down = stage.down();
     let mut report = played?;
@@ -56,16 +60,16 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
 
 async fn play(
     stage: &Stage,
-    interrupts: Interrupts,
+    mut endings: Endings,
     args: &Args,
     context: &Context,
 ) -> Result<Report, Failure> {
     let mut teller = Teller::new(stage, context.out)?;
-    teller.tell(interrupts).await;
+    teller.tell(&mut endings).await;
     let report = teller.report;
     ending(&report, context);
     if context.out.terminal && !args.once && report.error.is_none() {
-        stay(stage, context).await;
+        stay(stage, &mut endings, context).await;
     }
     Ok(report)
 }
@@ -83,9 +87,9 @@ fn ending(report: &Report, context: &Context) {
     }
 }
 
-/// Until Ctrl-C.
-async fn stay(stage: &Stage, context: &Context) {
-    let ready = ready::now(&stage.settings).await;
+/// Until Ctrl-C, or another signal that ends it.
+async fn stay(stage: &Stage, endings: &mut Endings, context: &Context) {
+    let ready = ready::now(&stage.settings, context.out).await;
     let api = ready.api.map(|api| format!(", the API http://{api}")).unwrap_or_default();
     // Nobody has put it on the path yet.
     let everup = program();
@@ -97,6 +101,5 @@ async fn stay(stage: &Stage, context: &Context) {
         stage.settings.listen.address,
         stage.folder().display()
     ));
-    // Without a handler for Ctrl-C there is nothing to wait for.
-    let _ = tokio::signal::ctrl_c().await;
+    endings.next().await;
 }

@@ -9,7 +9,6 @@ use crate::store::Told;
 use crate::wait;
 use crate::wire_up::house::Ourselves;
 use everup_core::time::Millis;
-use everup_core::words;
 use everup_host::clock::TokioClock;
 use everup_host::local::client::{Keeper, KeeperError};
 use everup_host::local::keeper::Keeping;
@@ -102,7 +101,9 @@ fn keep_what_is_left(settings: &Settings, context: &Context) -> Result<(), Failu
     let (house, clock) = (Ourselves::new(settings), TokioClock::start());
     let failed = |error| Failure::new(Exit::Internal, WANTED, chain(&error));
     let keeping = Keeping::take(settings.clone(), house, clock).map_err(failed)?;
-    context.out.say(format!("its keeper is gone, and {} of it run", words::count(left, "process")));
+    let left =
+        if left == 1 { "1 process of it runs".to_owned() } else { format!("{left} processes of it run") };
+    context.out.say(format!("its keeper is gone, and {left}"));
     spawn_local(async move {
         if let Err(error) = keeping.run().await {
             tracing::warn!("what was left of the fleet could not be kept: {}", chain(&error));

@@ -7,7 +7,7 @@ use crate::output::paint;
 use crate::output::table::{Cell, Table, quoted};
 use crate::progress::{document, receipt};
 use crate::records::Records;
-use crate::store::Told;
+use crate::store::{self, Told};
 use everup_core::deployment::State;
 use everup_core::ids::DeploymentId;
 use everup_core::receipt::Verdict;
@@ -33,7 +33,7 @@ const WANTED: &str = "the deployments could not be read";
 /// When the store does not answer, or there is no such deployment.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let settings = context.settings()?;
-    let unread = |error| Failure::new(Exit::Unreachable, WANTED, error);
+    let unread = |error| store::unreachable(WANTED, error);
     let records = async {
         let store = Told::open(&settings, context.out).await?;
         Ok::<_, Failure>(Records::new(store, settings.environment.clone()))

@@ -2,23 +2,29 @@
 
 use crate::config::release::{self, RELEASE_FILE, Said};
 use crate::context::{Context, block_on};
+use crate::endings::Endings;
 use crate::exit::Exit;
 use crate::failure::{Failure, chain};
 use crate::output::{Out, paint};
 use crate::progress::receipt::bytes;
-use crate::store::Told;
+use crate::store::{self, Told};
 use crate::view::View;
+use crate::wait;
 use everup_core::ids::{MigrationId, Version};
 use everup_core::release::{Command, Migration, OnFailure, ReleaseRef};
 use everup_core::words;
+use everup_host::settings::Settings;
+use everup_release::catalog::CatalogError;
 use everup_release::pack::{self, Draft, Packed};
 use everup_release::publish::{self, PublishError, Published};
 use everup_web::wire::{NO_START, WAYS_TO_START};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::task::spawn_blocking;
 
 /// Arguments of `everup publish`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// The release: a folder, a zip, or a tar.gz
     pub path: PathBuf,
@@ -65,7 +71,11 @@ pub struct Stored {
 /// When the release is refused, its version exists with other bytes, or the store fails.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let settings = context.settings()?;
-    let stored = store(args, &context.here.join(&args.path), &settings, context.out)?;
+    let path = context.here.join(&args.path);
+    let stored = block_on(async {
+        let mut endings = Endings::listen()?;
+        ends(&mut endings, store(args, &path, &settings, context.out), args).await
+    })?;
     let told = || {
         let size = format!("{}, {}", words::count(stored.files, "file"), bytes(stored.bytes));
         match stored.already {
@@ -87,31 +97,62 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// `work`, unless a signal comes before it is done: then it leaves nothing behind on this machine.
+async fn ends(
+    endings: &mut Endings,
+    work: impl Future<Output = Result<Stored, Failure>>,
+    args: &Args,
+) -> Result<Stored, Failure> {
+    tokio::select! {
+        stored = work => stored,
+        why = endings.next() => Err(Failure::new(Exit::Internal, wanted(args), why)
+            .hint("it may be stored, or not yet; to publish it again is safe")),
+    }
+}
+
+fn wanted(args: &Args) -> String {
+    format!("{} could not be published as release {}", args.path.display(), args.version)
+}
+
 /// Packs and stores the release at `path`.
 ///
 /// # Errors
 /// When it is refused, its version exists with other bytes, or the store fails.
-pub fn store(
-    args: &Args,
-    path: &Path,
-    settings: &everup_host::settings::Settings,
-    out: Out,
-) -> Result<Stored, Failure> {
-    let wanted = format!("{} could not be published as release {}", args.path.display(), args.version);
+pub async fn store(args: &Args, path: &Path, settings: &Settings, out: Out) -> Result<Stored, Failure> {
+    let wanted = wanted(args);
+    let failed = |error| Failure::input(&wanted, chain(&error));
+    let scratch = Scratch(Arc::new(View::of(path, &settings.state).map_err(failed)?));
+    let (view, how, has_start) = (Arc::clone(&scratch.0), args.clone(), settings.app.command.is_some());
+    let packing = spawn_blocking(move || packed(&view, &how, has_start));
+    let what =
+        format!("waiting for {} to be packed: for as long as reading its files takes", args.path.display());
+    let packed = wait::told(packing, || out.say(what)).await;
+    let packed = packed.map_err(|broken| Failure::new(Exit::Internal, &wanted, broken))??;
+    let store = Told::open(settings, out).await?;
+    let published = publish::publish(&store, &packed).await.map_err(|error| refused(&wanted, &error))?;
+    Ok(stored(&published, &packed))
+}
+
+/// What is worked in, removed when whoever wanted it has gone, whoever still works in it.
+struct Scratch(Arc<View>);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        self.0.remove();
+    }
+}
+
+fn packed(view: &View, args: &Args, has_start: bool) -> Result<Packed, Failure> {
+    let wanted = wanted(args);
     let failed = |error: &dyn std::error::Error| Failure::input(&wanted, chain(error));
-    let view = View::of(path, &settings.state).map_err(|error| failed(&error))?;
+    let shown = view.shown().map_err(|error| failed(&error))?;
     let work = view.work().map_err(|error| failed(&error))?;
-    let text = pack::text_of(view.path(), RELEASE_FILE, work.path()).map_err(|error| failed(&error))?;
+    let text = pack::text_of(&shown, RELEASE_FILE, &work).map_err(|error| failed(&error))?;
     let draft = draft(args, text.as_deref().map_or_else(|| Ok(Said::default()), said)?);
-    if draft.start.is_none() && settings.app.command.is_none() {
+    if draft.start.is_none() && !has_start {
         return Err(Failure::input(&wanted, NO_START).hint(WAYS_TO_START));
     }
-    let packed = pack::pack(view.path(), draft, work.path()).map_err(|error| failed(&error))?;
-    let published = block_on(async {
-        let store = Told::open(settings, out).await?;
-        publish::publish(&store, &packed).await.map_err(|error| refused(&wanted, &error))
-    })?;
-    Ok(stored(&published, &packed))
+    pack::pack(&shown, draft, &work).map_err(|error| failed(&error))
 }
 
 fn stored(published: &Published, packed: &Packed) -> Stored {
@@ -141,7 +182,12 @@ fn is_secret(path: &str) -> bool {
 fn refused(wanted: &str, error: &PublishError) -> Failure {
     match error {
         PublishError::OtherBytes { .. } => Failure::input(wanted, chain(error)),
-        PublishError::Store(_) => Failure::new(Exit::Unreachable, wanted, chain(error)),
+        PublishError::Store(_) | PublishError::Catalog(CatalogError::Store(_)) => {
+            store::unreachable(wanted, chain(error))
+        }
+        // What is stored is no release that could be compared with this one; another version can be published.
+        PublishError::Catalog(CatalogError::Manifest { .. }) => Failure::input(wanted, chain(error))
+            .hint("`everup versions` lists what is published; publish this one under another version"),
         _ => Failure::new(Exit::Internal, wanted, chain(error)),
     }
 }

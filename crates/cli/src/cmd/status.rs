@@ -8,6 +8,7 @@ use crate::output::paint;
 use crate::progress::{frame, receipt};
 use crate::reach::Reach;
 use crate::wait;
+use everup_core::status::Status;
 use everup_host::local::client::KeeperError;
 use everup_release::publish::now;
 use everup_web::client::Client;
@@ -54,19 +55,24 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         }
         lines.join("\n")
     };
-    context.out.either(&status, text);
-    block_on(async {
-        say_who_keeps(&reach, context).await;
-        Ok(Exit::Done)
-    })
+    if !context.out.json {
+        context.out.data(text());
+    }
+    let unkept = block_on(async { Ok(say_who_keeps(&reach, context).await) })?;
+    if context.out.json {
+        let trouble = status.trouble.clone().or(unkept);
+        context.out.document(&Status { trouble, ..status });
+    }
+    Ok(Exit::Done)
 }
 
-/// Says it where nobody keeps the fleet.
-async fn say_who_keeps(reach: &Reach, context: &Context) {
+/// Says it where nobody keeps the fleet. What it said.
+async fn say_who_keeps(reach: &Reach, context: &Context) -> Option<String> {
     let asked = wait::keeper(reach.keeper().info(), |words| context.out.say(words)).await;
-    if let Err(KeeperError::Away(_)) = asked {
-        context.out.say(format!("{}: the keeper is gone: {KEEPER_GONE}", paint::bad("trouble")));
-    }
+    let Err(KeeperError::Away(_)) = asked else { return None };
+    let trouble = format!("the keeper is gone: {KEEPER_GONE}");
+    context.out.say(format!("{}: {trouble}", paint::bad("trouble")));
+    Some(trouble)
 }
 
 async fn watch(reach: &Reach, context: &Context) -> Result<Exit, Failure> {

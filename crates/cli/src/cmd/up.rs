@@ -8,6 +8,7 @@ use crate::failure::{Failure, chain};
 use crate::follow::Interrupts;
 use crate::output::{Out, paint};
 use crate::store::Told;
+use crate::view;
 use crate::wait;
 use crate::wire_up::house::{Ourselves, program};
 use crate::wire_up::places::Places;
@@ -42,7 +43,9 @@ pub struct Args {
     pub background: bool,
 }
 
-/// What a keeper in the background writes once the fleet is in service; what follows is for the person.
+/// What a keeper in the background writes once it has the fleet, which then starts.
+const KEPT: &str = "kept";
+/// What it writes once the fleet is in service.
 const READY: &str = "ready";
 
 /// Runs the command.
@@ -51,6 +54,7 @@ const READY: &str = "ready";
 /// When another keeper has the fleet, the port is taken, or a file cannot be used.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let settings = context.settings()?;
+    view::remove_leftovers(&settings.state);
     block_on(Told::open(&settings, context.out))?;
     the_user_exists(&settings)?;
     if !args.background
@@ -128,7 +132,7 @@ async fn keep(settings: &Settings, background: bool, context: &Context) -> Resul
     files::replace(&places.settings(), settings).map_err(|error| failed(chain(&error)))?;
     let (said, out) = (settings.clone(), context.out);
     spawn_local(async move {
-        let ready = ready::wait(&said).await;
+        let ready = ready::wait(&said, out).await;
         if let Some(short) = ready.short().filter(|_| !background) {
             let why = "why is said above, and the keeper goes on trying";
             out.say(format!("{}: {}: {why}", paint::bad("trouble"), after(&short)));
@@ -140,8 +144,13 @@ async fn keep(settings: &Settings, background: bool, context: &Context) -> Resul
         } else {
             out.say(greeting(&said, &ready, "Ctrl-C ends the fleet; a second one kills it"));
         }
+        if !background {
+            tell_trouble(&ready, out);
+        }
     });
-    if !background {
+    if background {
+        context.out.data(KEPT);
+    } else {
         context.out.say(format!("{}; Ctrl-C ends it", starting(settings, "")));
         spawn_local(says_what_ctrl_c_waits_for(settings.clone(), out));
     }
@@ -173,17 +182,24 @@ fn detach(settings: &Settings, context: &Context) -> Result<Exit, Failure> {
     local::prepare(settings).map_err(|error| failed(chain(&error)))?;
     let log = files::log(&places.keeper_log(), settings.log.size).map_err(|error| failed(chain(&error)))?;
     let mut command = Command::new(program());
-    command.args(["--verbose", "up", "--background"]);
+    command.args(["--verbose", "--json", "up", "--background"]);
     command.args(context.config.iter().flat_map(|path| [OsStr::new("--config"), path.as_os_str()]));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::from(log));
     let mut child = command.spawn().map_err(failed)?;
-    context.out.say(starting(settings, " in the background"));
     let lines = child.stdout.take().map(|out| BufReader::new(out).lines());
-    let ready = lines.into_iter().flatten().map_while(Result::ok).any(|line| line == READY);
-    if !ready {
-        return Err(ended(child.wait().map_err(failed)?, &places));
+    let mut said = String::new();
+    let is_ready = lines.into_iter().flatten().map_while(Result::ok).any(|line| {
+        match line.as_str() {
+            KEPT => context.out.say(starting(settings, " in the background")),
+            READY => return true,
+            other => said.extend([other, "\n"]),
+        }
+        false
+    });
+    if !is_ready {
+        return Err(ended(child.wait().map_err(failed)?, &said, &places));
     }
-    let ready = block_on(async { Ok(ready::now(settings).await) })?;
+    let ready = block_on(async { Ok(ready::now(settings, context.out).await) })?;
     if let Some(short) = ready.short() {
         return Err(failed(after(&short))
             .details(warned(&places))
@@ -193,7 +209,17 @@ fn detach(settings: &Settings, context: &Context) -> Result<Exit, Failure> {
         context.out.document(&document(settings, &ready));
     }
     context.out.say(greeting(settings, &ready, "`everup down` ends the fleet"));
-    Ok(Exit::Done)
+    tell_trouble(&ready, context.out);
+    Ok(ready.unknown.map_or(Exit::Done, |failure| failure.exit))
+}
+
+/// What of a fleet that is there is not known, and what to do about it.
+fn tell_trouble(ready: &Ready, out: Out) {
+    let hint = ready.unknown.as_ref().and_then(|failure| failure.hint.as_ref());
+    let hint = hint.map(|hint| format!("\n\n{} {hint}", paint::hint("hint:"))).unwrap_or_default();
+    if let Some(trouble) = ready.trouble() {
+        out.say(format!("{}: {trouble}{hint}", paint::bad("trouble")));
+    }
 }
 
 /// Some instances are missing.
@@ -208,13 +234,20 @@ fn warned(places: &Places) -> String {
     last.map_or_else(String::new, |(_, warning)| format!("the keeper said: {}", warning.trim()))
 }
 
-/// A keeper in the background that ended before the fleet was in service: its own last words, and its own exit code.
-fn ended(status: ExitStatus, places: &Places) -> Failure {
-    let words = std::fs::read_to_string(places.keeper_log()).unwrap_or_default();
-    let last = words.rfind("error: ").map_or("", |begin| &words[begin..]);
-    let code = Exit::ALL.into_iter().find(|exit| Some(i32::from(exit.code())) == status.code());
-    let failure = failed(format!("the keeper in the background ended ({status})")).details(last);
-    Failure { exit: code.unwrap_or(Exit::Internal), ..failure }
+/// A keeper in the background that ended before the fleet was in service: its own failure, or its log's last words.
+fn ended(status: ExitStatus, said: &str, places: &Places) -> Failure {
+    serde_json::from_str(said).ok().and_then(|said| failure_of(&said)).unwrap_or_else(|| {
+        failed(format!("the keeper in the background ended ({status})")).details(warned(places))
+    })
+}
+
+/// A failure as a command prints it.
+fn failure_of(document: &serde_json::Value) -> Option<Failure> {
+    let error = &document["error"];
+    let word = |field: &str| error[field].as_str().map(str::to_owned);
+    let exit = Exit::ALL.into_iter().find(|exit| error["exit"] == exit.code())?;
+    let (wanted, happened) = (word("wanted")?, word("happened")?);
+    Some(Failure { wanted, happened, hint: word("hint"), details: word("details"), exit })
 }
 
 /// Where everything is.
@@ -229,6 +262,7 @@ fn document(settings: &Settings, ready: &Ready) -> serde_json::Value {
         "instances": ready.instances,
         "desired": ready.desired,
         "in_service": ready.in_service,
+        "trouble": ready.trouble(),
     })
 }
 
@@ -236,6 +270,7 @@ fn document(settings: &Settings, ready: &Ready) -> serde_json::Value {
 fn greeting(settings: &Settings, ready: &Ready, end: &str) -> String {
     let api = ready.api.as_ref().map(|api| format!("the API      http://{api}\n")).unwrap_or_default();
     let next = match (&ready.deployment, &ready.release) {
+        _ if ready.unknown.is_some() => String::new(),
         (Some(id), _) => format!("deployment {id} goes on: `everup status --watch` follows it\n"),
         (None, Some(release)) => {
             format!("release {release} is in service on {} of {}\n", ready.in_service, ready.instances)

@@ -7,7 +7,7 @@ use crate::output::paint;
 use crate::output::table::{Cell, Table};
 use crate::progress::receipt::bytes;
 use crate::reach::Reach;
-use crate::store::Told;
+use crate::store::{self, Told};
 use everup_release::catalog::{self, Listed};
 use everup_web::client::Client;
 use everup_web::wire::VersionLine;
@@ -41,7 +41,7 @@ fn stored(
     settings: &everup_host::settings::Settings,
     context: &Context,
 ) -> Result<Vec<VersionLine>, Failure> {
-    let failed = |error| Failure::new(Exit::Unreachable, "the releases could not be listed", error);
+    let failed = |error| store::unreachable("the releases could not be listed", error);
     let listed = block_on(async {
         let store = Told::open(settings, context.out).await?;
         catalog::list(&store).await.map_err(failed)

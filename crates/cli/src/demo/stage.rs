@@ -49,7 +49,7 @@ impl Stage {
     ///
     /// # Errors
     /// When the machine's folder for temporary files cannot be used.
-    pub fn set() -> Result<Self, Failure> {
+    pub async fn set() -> Result<Self, Failure> {
         let program = std::env::current_exe().map_err(failed)?;
         let folder = tempfile::Builder::new().prefix("everup-demo-").tempdir().map_err(failed)?;
         let address = free().map_err(failed)?;
@@ -58,7 +58,7 @@ impl Stage {
         let settings = config::load(Some(&folder.path().join(FILE)), folder.path())?;
         let stage = Self { settings, folder, program };
         for (version, character) in RELEASES {
-            stage.publish(version, character)?;
+            stage.publish(version, character).await?;
         }
         Ok(stage)
     }
@@ -104,7 +104,7 @@ impl Stage {
         Err(failed(format!("`everup {}` ended with {}", words.join(" "), ended.status)).details(said))
     }
 
-    fn publish(&self, version: &str, character: &str) -> Result<(), Failure> {
+    async fn publish(&self, version: &str, character: &str) -> Result<(), Failure> {
         let source = self.folder.path().join("releases").join(version);
         let files = || -> io::Result<()> {
             fs::create_dir_all(&source)?;
@@ -117,8 +117,8 @@ impl Stage {
         };
         files().map_err(failed)?;
         let version = Version::new(version).map_err(|error| failed(chain(&error)))?;
-        publish::store(&publish::Args::plain(&source, version), &source, &self.settings, Out::QUIET)
-            .map(|_| ())
+        let args = publish::Args::plain(&source, version);
+        publish::store(&args, &source, &self.settings, Out::QUIET).await.map(drop)
     }
 
     fn migration(&self) -> String {

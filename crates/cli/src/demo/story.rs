@@ -6,6 +6,7 @@ use super::database;
 use super::report::Report;
 use super::stage::Stage;
 use crate::cmd::deploy::outcome;
+use crate::endings::Endings;
 use crate::exit::Exit;
 use crate::failure::{Failure, chain};
 use crate::follow::{Ended, Follower, Interrupts};
@@ -13,6 +14,7 @@ use crate::load::{Load, Plan};
 use crate::output::{Out, paint};
 use crate::progress::receipt;
 use crate::reach::{self, Reach};
+use crate::wait;
 use everup_core::deployment::State;
 use everup_core::ids::{DeploymentId, Version};
 use everup_core::policy::{Policy, Strategy};
@@ -30,6 +32,11 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const BEFORE: Duration = Duration::from_secs(3);
 /// They stay so long after the last one: what is late is counted, too.
 const AFTER: Duration = Duration::from_secs(2);
+
+/// What is waited for after each chapter.
+const ALL_SERVE: &str = "all four instances to be in service";
+/// The followers within hear it themselves.
+const CTRL_C: &str = "Ctrl-C";
 
 /// Who tells it.
 pub struct Teller<'s> {
@@ -59,12 +66,12 @@ impl<'s> Teller<'s> {
         Ok(Self { stage, reach, out, users: None, report: Report::default() })
     }
 
-    /// All of it, from the first deployment to the last, unless Ctrl-C comes before. What was shown until its end,
+    /// All of it, from the first deployment to the last, unless a signal ends it before. What was shown until its end,
     /// whichever that was, is in the report.
-    pub async fn tell(&mut self, mut interrupts: Interrupts) {
+    pub async fn tell(&mut self, endings: &mut Endings) {
         let told = tokio::select! {
             told = self.chapters() => told,
-            () = interrupts.next() => Err(interrupted()),
+            why = endings.next() => Err(interrupted(why)),
         };
         if let Err(failure) = told {
             self.report.broke_off(failure);
@@ -90,9 +97,9 @@ impl<'s> Teller<'s> {
         if !matches!(record.state, State::Succeeded | State::SucceededUnproven) {
             return Err(failed(format!("release 1 did not start: {}", record.because)));
         }
-        receipt::lines(&record).into_iter().for_each(|line| self.say(line));
+        receipt::lines(&record).into_iter().for_each(|line| self.shows(line));
         self.report.first(&record);
-        let serving = self.until(|status| serving(status) == 4).await?;
+        let serving = self.until(ALL_SERVE, |status| serving(status) == 4).await?;
         let zones = self.stage.settings.fleet.zones.len();
         self.say(format!(
             "release 1 is in service on {} instances in {zones} zones",
@@ -155,7 +162,7 @@ impl<'s> Teller<'s> {
     async fn broken_release(&mut self) -> Result<(), Failure> {
         self.title("release 5, which never becomes healthy");
         self.deploy("5", Strategy::Rolling, State::RolledBack).await?;
-        let status = self.until(|status| serving(status) == 4).await?;
+        let status = self.until(ALL_SERVE, |status| serving(status) == 4).await?;
         let elsewhere = |line: &&everup_core::status::Line| {
             line.release.as_ref().is_none_or(|release| release.version.as_str() != "4")
         };
@@ -176,11 +183,11 @@ impl<'s> Teller<'s> {
 
     fn judge(&mut self, record: &Record, expected: State, before: (u64, u64)) {
         let (total, failed) = self.since(before);
-        self.say(format!("{}: {}", crate::progress::frame::state(record.state), record.because));
+        self.shows(format!("{}: {}", crate::progress::frame::state(record.state), record.because));
         for line in receipt::lines(record) {
-            self.say(line);
+            self.shows(line);
         }
-        self.say(format!("  users       saw {total}, {failed} failed"));
+        self.shows(format!("  users       saw {total}, {failed} failed"));
         if failed > 0 {
             self.report.broken(format!(
                 "users saw {failed} failed requests while release {} was deployed",
@@ -202,18 +209,25 @@ impl<'s> Teller<'s> {
     }
 
     async fn ended(&self, id: &DeploymentId) -> Result<Record, Failure> {
-        let record = timeout(PATIENCE, outcome(&self.reach, id, Interrupts::listen()?, Out::QUIET)).await;
+        let ended = timeout(PATIENCE, outcome(&self.reach, id, Interrupts::listen()?, Out::QUIET));
+        let record = self.waits(&format!("deployment {id} to end"), ended).await;
         let late = |_| failed(format!("deployment {id} did not end within {} s", PATIENCE.as_secs()));
-        record.map_err(late)??.ok_or_else(interrupted)
+        record.map_err(late)??.ok_or_else(|| interrupted(CTRL_C))
     }
 
-    async fn until(&self, fact: impl Fn(&Status) -> bool) -> Result<Status, Failure> {
+    async fn until(&self, what: &str, fact: impl Fn(&Status) -> bool) -> Result<Status, Failure> {
         let mut follower = Follower::new(&self.reach, Out::QUIET)?;
-        let late = |_| failed(format!("the fleet did not get there within {} s", PATIENCE.as_secs()));
-        match timeout(PATIENCE, follower.until(fact)).await.map_err(late)?? {
+        let late = |_| failed(format!("waited {} s in vain for {what}", PATIENCE.as_secs()));
+        let got_there = self.waits(what, timeout(PATIENCE, follower.until(fact))).await;
+        match got_there.map_err(late)?? {
             Ended::Reached(status) => Ok(*status),
-            Ended::Left => Err(interrupted()),
+            Ended::Left => Err(interrupted(CTRL_C)),
         }
+    }
+
+    /// `work`, which ends within its patience by itself.
+    async fn waits<T>(&self, what: &str, work: impl Future<Output = T>) -> T {
+        wait::bounded(what, PATIENCE, work, |words| self.say(words)).await
     }
 
     /// The last chapter: what the users counted, and whether the app counted the same.
@@ -232,19 +246,28 @@ impl<'s> Teller<'s> {
                 n => format!(", {n} ended by design"),
             };
             let (total, failed, longest) = (count.total, count.failed, Millis(count.longest_ms));
-            self.say(format!("{kind:11} {total}, {failed} failed{design}, the longest {longest}"));
+            self.shows(format!("{kind:11} {total}, {failed} failed{design}, the longest {longest}"));
         }
-        self.say(format!("each of the {} answered POSTs is in the database", tally.answered.len()));
+        self.shows(format!("each of the {} answered POSTs is in the database", tally.answered.len()));
         tally
             .misses
             .iter()
             .take(10)
-            .for_each(|miss| self.say(format!("failed: {}: {}", miss.kind, miss.reason)));
+            .for_each(|miss| self.shows(format!("failed: {}: {}", miss.kind, miss.reason)));
         self.report.users(tally, &plan, told);
     }
 
     fn title(&self, text: &str) {
         self.out.say(format!("\n{}", paint::bold(text)));
+    }
+
+    /// What was found out is data. With `--json` the document is, and this is talk.
+    fn shows(&self, text: impl AsRef<str>) {
+        if self.out.json {
+            self.say(text);
+        } else {
+            self.out.data(format!("  {}", text.as_ref()));
+        }
     }
 
     fn say(&self, text: impl AsRef<str>) {
@@ -264,7 +287,7 @@ fn failed(happened: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::Internal, "the demo could not go on", happened)
 }
 
-/// Ctrl-C.
-pub(crate) fn interrupted() -> Failure {
-    Failure::new(Exit::StillRunning, "the demo was ended", "Ctrl-C")
+/// A signal has ended it, and nothing of it goes on.
+pub(crate) fn interrupted(why: &str) -> Failure {
+    Failure::new(Exit::Internal, "the demo was ended", why)
 }

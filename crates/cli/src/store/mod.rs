@@ -7,6 +7,7 @@ pub use told::Told;
 use crate::changes::running;
 use crate::exit::Exit;
 use crate::failure::{Failure, chain};
+use crate::view::make_state;
 use everup_host::settings::{Settings, Store};
 use everup_host::store::{Folder, OpenError};
 use std::path::Path;
@@ -25,11 +26,22 @@ pub type Opened = Folder;
 pub fn open(settings: &Settings) -> Result<Opened, Failure> {
     match &settings.store {
         Store::Folder(path) => {
+            // Its own error is told by whatever needs it.
+            if path.starts_with(&settings.state) {
+                let _ = make_state(&settings.state);
+            }
             let was_there = running(settings).is_some_and(|then| then.store == settings.store);
             folder(path, was_there)
         }
         Store::S3 { url, endpoint, region } => bucket(url, endpoint.as_ref(), region.as_ref()),
     }
+}
+
+/// A store that did not do its part, as a command's failure.
+#[must_use]
+pub fn unreachable(wanted: impl Into<String>, happened: impl std::fmt::Display) -> Failure {
+    Failure::new(Exit::Unreachable, wanted, happened)
+        .hint("look whether the store can be reached, and at [store] in everup.toml; `everup doctor` asks it")
 }
 
 fn folder(path: &Path, was_there: bool) -> Result<Opened, Failure> {

@@ -2,7 +2,10 @@
 
 use super::fleet::Sight;
 use super::places::Places;
-use crate::store;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::Out;
+use crate::store::{self, Told};
 use everup_core::fleet::Members;
 use everup_core::head::{Head, head_key};
 use everup_core::ids::DeploymentId;
@@ -41,6 +44,8 @@ pub struct Ready {
     pub desired: usize,
     /// How many of them the balancer sends to.
     pub in_service: usize,
+    /// Why it is not known what was deployed, if that is so.
+    pub unknown: Option<Failure>,
 }
 
 impl Ready {
@@ -50,27 +55,33 @@ impl Ready {
         let Self { instances, desired, .. } = self;
         (instances < desired).then(|| format!("{instances} of {}", words::count(*desired, "instance")))
     }
+
+    /// What is wrong with a fleet that is there.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.unknown.as_ref().map(|failure| format!("{}; {}", failure.happened, failure.wanted))
+    }
 }
 
 /// Waits until there are as many instances as there should be, every agent answers, and, if a release is wanted, until
 /// the balancer sends to all of them. What does not come within its time is not waited for: then there is less, and the
-/// present state is said as it is.
-pub async fn wait(settings: &Settings) -> Ready {
-    look(settings, GATHERING, settings.deploy.start.as_duration()).await
+/// present state is said as it is. `out` is told of a store that is waited for.
+pub async fn wait(settings: &Settings, out: Out) -> Ready {
+    look(settings, out, GATHERING, settings.deploy.start.as_duration()).await
 }
 
 /// What there is, of a fleet of which somebody else has waited that it is ready.
-pub async fn now(settings: &Settings) -> Ready {
-    look(settings, HEARING, HEARING).await
+pub async fn now(settings: &Settings, out: Out) -> Ready {
+    look(settings, out, HEARING, HEARING).await
 }
 
-async fn look(settings: &Settings, gathering: Duration, serving: Duration) -> Ready {
+async fn look(settings: &Settings, out: Out, gathering: Duration, serving: Duration) -> Ready {
     let places = Places::of(settings);
     let (fleet, following) = Sight::follow(Keeper::at(&places.run()), Client::new(places.balancer().control));
     let ready = async {
         let _ = timeout(gathering, gathered(&fleet)).await;
-        let head = head(settings).await;
-        if head.as_ref().is_some_and(|head| head.newcomers.is_some()) {
+        let head = head(settings, out).await;
+        if head.as_ref().is_ok_and(|head| head.as_ref().is_some_and(|head| head.newcomers.is_some())) {
             let _ = timeout(serving, fleet.until(all_serve)).await;
         }
         describe(&fleet.now().members, head)
@@ -92,7 +103,11 @@ fn all_serve(members: &Members) -> bool {
     members.members.values().all(|member| member.balanced || member.terminating)
 }
 
-fn describe(members: &Members, head: Option<Head>) -> Ready {
+fn describe(members: &Members, head: Result<Option<Head>, Failure>) -> Ready {
+    let (head, unknown) = match head {
+        Ok(head) => (head, None),
+        Err(failure) => (None, Some(failure)),
+    };
     let (release, current) = head.map_or((None, None), |head| (head.newcomers, head.current));
     Ready {
         api: members.members.values().next().map(|member| member.address.clone()),
@@ -101,6 +116,7 @@ fn describe(members: &Members, head: Option<Head>) -> Ready {
         instances: members.members.len(),
         desired: members.desired as usize,
         in_service: members.members.values().filter(|member| member.balanced).count(),
+        unknown,
     }
 }
 
@@ -120,10 +136,23 @@ async fn healthz(address: &str) -> std::io::Result<()> {
 }
 
 /// What is written of the release that is wanted, and of the deployment that runs.
-async fn head(settings: &Settings) -> Option<Head> {
-    let store = store::open(settings).ok()?;
-    match store.get(&head_key(&settings.environment), None).await {
-        Ok(Got::Found { body, .. }) => serde_json::from_slice(&body).ok(),
-        _ => None,
+async fn head(settings: &Settings, out: Out) -> Result<Option<Head>, Failure> {
+    let key = head_key(&settings.environment);
+    let closed = |failure: Failure| {
+        let happened = format!("{}: {}", failure.wanted, failure.happened);
+        Failure { wanted: UNKNOWN.to_owned(), happened, ..failure }
+    };
+    let silent = |error| store::unreachable(UNKNOWN, format!("the store does not answer: {error}"));
+    let store = Told::open(settings, out).await.map_err(closed)?;
+    match store.get(&key, None).await.map_err(silent)? {
+        Got::Found { body, .. } => {
+            let other = |error| format!("{key} is not of this version of everup: {error}");
+            serde_json::from_slice(&body)
+                .map(Some)
+                .map_err(|error| Failure::new(Exit::Internal, UNKNOWN, other(error)))
+        }
+        Got::Missing | Got::Unchanged => Ok(None),
     }
 }
+
+const UNKNOWN: &str = "what was deployed is not known";

@@ -58,6 +58,7 @@ fn a_taken_port() {
     let taken = TcpListener::bind(shop.address).unwrap();
     for words in [&["up"][..], &["up", "--detach"]] {
         let said = shop.everup(words).ended(2);
+        assert!(!said.err.contains("starting ") && said.err.matches("error:").count() == 1, "{}", said.err);
         said.says(&[&shop.address.port().to_string(), "`[listen] address` in everup.toml"]);
         assert_eq!(files(), before, "{words:?}");
         assert!(!run.join("keeper.json").exists() && !run.join("settings.json").exists(), "{words:?}");

@@ -28,6 +28,7 @@ mod operators;
 mod outage;
 mod patience;
 mod programs;
+mod publishing;
 mod read_only;
 mod receipts;
 mod refusals;

@@ -232,6 +232,8 @@ fn up_and_down_leave_nothing() {
         Shop::serving(&Setup { instances: 2, ..Setup::default() }, &Program::python(), &Program::python());
     let apps = fleet.apps();
     assert_eq!(apps.len(), 2);
+    let again = fleet.everup(&["up", "--detach"]).ended(7).says(&["`everup down` ends it"]);
+    assert!(!again.err.contains("starting ") && again.err.matches("error:").count() == 1, "{}", again.err);
     fleet.down();
     for pid in apps.into_values() {
         assert!(everup_host::proc::Identity::of(pid).is_none(), "process {pid} still runs");
@@ -270,7 +272,11 @@ fn down_without_a_keeper_leaves_nothing() {
     fleet.keeper.wait().unwrap();
     assert!(fleet.everup(&["doctor"]).ended(2).out.contains("it is gone"));
     fleet.everup(&["status"]).done().says(&["the keeper is gone", "`everup up` keeps the fleet again"]);
-    fleet.down().says(&["its keeper is gone"]);
+    let status = fleet.everup(&["status", "--json"]).done().out;
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    let trouble = status["trouble"].as_str().unwrap_or_default();
+    assert!(trouble.starts_with("the keeper is gone: "), "{status:#}");
+    fleet.down().says(&["its keeper is gone, and ", " processes of it run"]);
     for pid in apps.into_values() {
         assert!(everup_host::proc::Identity::of(pid).is_none(), "process {pid} still runs");
     }

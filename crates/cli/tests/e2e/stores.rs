@@ -3,8 +3,12 @@
 
 use crate::faulty::{Fault, Proxy};
 use crate::harness::{Fleet, Program, Setup, Shop, until};
+use everup_core::seams::{Got, Store};
+use everup_host::store::Folder;
+use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 /// A folder whose store is S3, behind a proxy that is slow or loses answers; `None` if there is no server and none is
 /// required.
@@ -56,7 +60,7 @@ fn deploys(fleet: &Fleet, proxy: &Proxy, version: &str, fault: Fault) {
 /// How many deployments the store knows.
 fn begun(fleet: &Fleet) -> usize {
     let said = fleet.everup(&["history", "--json"]).done();
-    serde_json::from_str::<Vec<serde_json::Value>>(&said.out).unwrap().len()
+    serde_json::from_str::<Vec<Value>>(&said.out).unwrap().len()
 }
 
 /// Its disk is not mounted, say. Nobody takes that for an empty store or makes one in its place, also not who begins
@@ -88,6 +92,83 @@ fn the_folder_is_away_for_a_while() {
     fleet.deploy(&["2"]).succeeded_somehow();
     assert_eq!(fleet.record(&fleet.deployments()[1]).unwrap().from.unwrap().version.as_str(), "1");
     users.all_served();
+}
+
+/// A bucket at an address where nobody listens; nothing where this build knows no bucket.
+fn without_an_answer() -> Option<Shop> {
+    if !cfg!(feature = "s3") {
+        return None;
+    }
+    let mut shop = Shop::new(&Setup { instances: 1, ..Setup::default() });
+    // The port of "discard": whoever had it would say nothing either.
+    shop.keep_in_s3("everup-test", "http://127.0.0.1:9");
+    Some(shop)
+}
+
+fn with_credentials(shop: &Shop, words: &[&str]) -> Command {
+    let mut command = shop.command(words);
+    command.env("AWS_ACCESS_KEY_ID", "everup").env("AWS_SECRET_ACCESS_KEY", "everup");
+    command
+}
+
+/// Nobody can say that nothing was deployed. The fleet is there all the same, and waits for the store.
+#[test]
+fn a_fleet_whose_store_does_not_answer_is_up_and_says_so() {
+    let Some(shop) = without_an_answer() else { return };
+    let said = Shop::run(with_credentials(&shop, &["up", "--detach", "--json"])).ended(9);
+    let said =
+        said.says(&["trouble: the store does not answer: ", "what was deployed is not known", "[store]"]);
+    assert!(!said.err.contains("nothing is deployed yet"), "{}", said.err);
+    let document: Value = serde_json::from_str(&said.out).unwrap();
+    let trouble = document["trouble"].as_str().unwrap_or_default();
+    assert!(trouble.ends_with("what was deployed is not known"), "{document:#}");
+    assert_eq!((&document["instances"], &document["release"]), (&1.into(), &Value::Null), "{document:#}");
+    Shop::run(with_credentials(&shop, &["down"])).done();
+}
+
+/// A release that was not stored is no bug of everup.
+#[test]
+fn to_publish_where_nobody_answers_is_unreachable() {
+    let Some(shop) = without_an_answer() else { return };
+    shop.write("release/index.html", "hello");
+    let words = ["publish", "release", "--version", "1", "--start", "sleep 1", "--json"];
+    let said = Shop::run(with_credentials(&shop, &words)).ended(9).says(&["[store]", "127.0.0.1:9"]);
+    let document: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(document["error"]["exit"], 9, "{document:#}");
+}
+
+/// Nobody has heard of the address that the machine's own credentials would come from.
+#[test]
+fn a_bucket_without_credentials_says_which_variables_to_set() {
+    let Some(shop) = without_an_answer() else { return };
+    shop.write("release/index.html", "hello");
+    let mut command = shop.command(&["publish", "release", "--version", "1", "--start", "sleep 1"]);
+    for variable in std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("AWS_")) {
+        command.env_remove(variable);
+    }
+    command.env("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9");
+    Shop::run(command).ended(9).says(&[
+        "no credentials were found",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+    ]);
+}
+
+/// What is stored under the version is no release: that is to be mended by whoever publishes.
+#[test]
+fn to_publish_over_what_is_no_release_is_bad_input() {
+    let shop = Shop::new(&Setup { instances: 1, ..Setup::default() });
+    shop.publish("1", &Program::python());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let store = Folder::existing(&shop.store()).unwrap();
+        let Got::Found { etag, .. } = store.get("releases/1/manifest.json", None).await.unwrap() else {
+            panic!("there is no manifest")
+        };
+        store.replace("releases/1/manifest.json", &etag, b"{}".to_vec()).await.unwrap();
+    });
+    let said = shop.everup(&["publish", "release-1", "--version", "1"]).ended(2);
+    said.says(&["the manifest of version 1 is refused", "publish this one under another version"]);
 }
 
 /// Something has opened the keys to others, and no agent that begins takes them: none is given up for that with its app.

@@ -22,6 +22,7 @@ impl Shelf for S3 {
     async fn put(&self, key: &str, from: &Path) -> Result<(), StoreError> {
         let failed = |happened| StoreError { wanted: format!("store {key}"), happened };
         let path = self.path(key).map_err(failed)?;
+        self.credentials().await.map_err(failed)?;
         let mut file = File::open(from).await.map_err(|e| failed(format!("cannot read {from:?}: {e}")))?;
         let size = file.metadata().await.map_err(|e| failed(e.to_string()))?.len();
         if size <= PART {

@@ -12,7 +12,7 @@ pub use location::{BadLocation, Location};
 
 use everup_core::seams::{Etag, Got, Store, StoreError, Wrote};
 use futures_util::TryStreamExt;
-use object_store::aws::{AmazonS3, AmazonS3Builder, S3ConditionalPut};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
 use object_store::path::Path;
 use object_store::{
     BackoffConfig, ClientOptions, Error, GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
@@ -23,6 +23,11 @@ use std::time::Duration;
 
 /// How long one call is tried for, retries included.
 pub const DEADLINE: Duration = Duration::from_secs(10);
+/// Of it, credentials may take so long.
+const CREDENTIALS: Duration = Duration::from_secs(5);
+/// What to do where there are none.
+const GIVE_CREDENTIALS: &str =
+    "; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the instance a role";
 const RETRIES: usize = 5;
 /// How often a creation that was said to exist, and does not, is tried again.
 const CONFLICTS: usize = 5;
@@ -32,6 +37,8 @@ const CONFLICTS: usize = 5;
 pub struct S3 {
     bucket: Arc<AmazonS3>,
     prefix: String,
+    /// Whether requests are signed: without it no credentials are needed.
+    signs: bool,
 }
 
 /// Why the store cannot be used.
@@ -80,8 +87,27 @@ impl S3 {
                 .with_allow_http(endpoint.starts_with("http:"))
                 .with_virtual_hosted_style_request(false);
         }
+        let unsigned = builder.get_config_value(&AmazonS3ConfigKey::SkipSignature);
+        // The library's own words for yes.
+        let is_yes = |word: &String| ["1", "true", "on", "yes", "y"].contains(&&*word.to_ascii_lowercase());
+        let signs = !unsigned.as_ref().is_some_and(is_yes);
         let bucket = builder.build().map_err(|error| BadSettings(error.to_string()))?;
-        Ok(Self { bucket: Arc::new(bucket), prefix: location.prefix.clone() })
+        Ok(Self { bucket: Arc::new(bucket), prefix: location.prefix.clone(), signs })
+    }
+
+    /// Has credentials at hand, and says so where there are none: the library would only say that an address of the
+    /// machine's provider, of which nobody here has heard, does not answer.
+    async fn credentials(&self) -> Result<(), String> {
+        if !self.signs {
+            return Ok(());
+        }
+        let found = tokio::time::timeout(CREDENTIALS, self.bucket.credentials().get_credential()).await;
+        let why = match found {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(error)) => whole(&error),
+            Err(_) => format!("nobody who has some answered within {} s", CREDENTIALS.as_secs()),
+        };
+        Err(format!("no credentials were found{GIVE_CREDENTIALS} ({why})"))
     }
 
     /// Where `key` is in the bucket.
@@ -96,6 +122,10 @@ impl S3 {
         wanted: String,
         call: impl Future<Output = Result<T, String>>,
     ) -> Result<T, StoreError> {
+        let call = async {
+            self.credentials().await?;
+            call.await
+        };
         let answer = tokio::time::timeout(DEADLINE, call).await;
         let happened = match answer {
             Ok(Ok(done)) => return Ok(done),
@@ -196,13 +226,16 @@ fn explain(error: Error) -> String {
     let hint = match &error {
         Error::NotFound { .. } => "; the bucket has to exist",
         Error::PermissionDenied { .. } => "; the credentials may not do this in the bucket",
-        Error::Unauthenticated { .. } => {
-            "; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the instance a role"
-        }
+        Error::Unauthenticated { .. } => GIVE_CREDENTIALS,
         _ => "",
     };
+    whole(&error) + hint
+}
+
+/// An error with its sources, each said once.
+fn whole(error: &Error) -> String {
     let mut text = error.to_string();
-    let mut cause = std::error::Error::source(&error);
+    let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
         let more = error.to_string();
         // The library's messages repeat their sources.
@@ -211,5 +244,5 @@ fn explain(error: Error) -> String {
         }
         cause = error.source();
     }
-    text + hint
+    text
 }

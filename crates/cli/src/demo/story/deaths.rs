@@ -1,6 +1,6 @@
 //! What the demo kills: an instance, and the agent that coordinates.
 
-use super::{PATIENCE, Teller, failed, is_over, serving};
+use super::{ALL_SERVE, PATIENCE, Teller, failed, is_over, serving};
 use crate::demo::report::{CoordinatorKilled, InstanceKilled};
 use crate::failure::Failure;
 use crate::reach::may_ask_another;
@@ -27,7 +27,7 @@ const AGAIN: Duration = Duration::from_millis(200);
 impl Teller<'_> {
     pub(super) async fn instance_killed(&mut self) -> Result<(), Failure> {
         self.title("an instance is killed: its agent, its app, all of it");
-        let status = self.until(|status| serving(status) == 4).await?;
+        let status = self.until(ALL_SERVE, |status| serving(status) == 4).await?;
         let coordinator = status.coordinator.as_ref();
         let victim = status.instances.iter().map(|line| &line.id).find(|id| Some(*id) != coordinator);
         let victim = victim.ok_or_else(|| failed("every instance coordinates"))?.clone();
@@ -36,8 +36,8 @@ impl Teller<'_> {
         let killed = self.kill(&victim).await?;
         let serves =
             |status: &Status| status.instances.iter().any(|line| line.id == victim && line.in_service);
-        self.until(|status| !serves(status)).await?;
-        let there = self.until(|status| serving(status) == 4).await?;
+        self.until(&format!("{victim} to be out of service"), |status| !serves(status)).await?;
+        let there = self.until(ALL_SERVE, |status| serving(status) == 4).await?;
         let back_ms = millis(began);
         let was_there = |id: &InstanceId| status.instances.iter().any(|line| line.id == *id);
         let newcomer = there.instances.into_iter().map(|line| line.id).find(|id| !was_there(id));
@@ -78,7 +78,7 @@ impl Teller<'_> {
         let before = self.figures();
         let id = self.begin("4", Strategy::Rolling).await?;
         let middle = |status: &Status| half_done(status, &id) || is_over(status, &id);
-        let status = self.until(middle).await?;
+        let status = self.until("the first instance to be on release 4", middle).await?;
         let victim = status.coordinator.ok_or_else(|| failed("nobody coordinates"))?;
         let successor = self.depose(&victim, &id).await?;
         let record = self.ended(&id).await?;
@@ -137,7 +137,7 @@ impl Teller<'_> {
             }
         };
         let late = |_| failed(format!("nobody took over within {} s", PATIENCE.as_secs()));
-        timeout(PATIENCE, seen).await.map_err(late)?
+        self.waits("another agent to coordinate", timeout(PATIENCE, seen)).await.map_err(late)?
     }
 
     /// The main process of what runs on `id`.
