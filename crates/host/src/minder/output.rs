@@ -71,20 +71,32 @@ impl Output {
         self.waiting.is_none() && self.read_some()
     }
 
-    /// All that is left in the pipe, then the end; returns the last lines.
+    /// All that is left in the pipe, then the end; returns the last lines, also where the disk is behind.
     pub(super) fn finish(mut self) -> Vec<String> {
         for _ in 0..LAST_READS {
-            if !self.pump() {
+            self.write_waiting();
+            if !self.read_some() {
                 break;
             }
         }
-        let mut rest = self.waiting.take().unwrap_or_default();
+        self.write_waiting();
+        let mut rest = Vec::new();
         self.cutter.finish(&mut rest);
-        if let Err(lines) = self.writer.offer(rest) {
-            self.writer.drop_bytes(lines.len());
-        }
+        self.write_or_drop(rest);
         self.writer.finish(LAST_WORDS);
         self.tail.lines()
+    }
+
+    fn write_waiting(&mut self) {
+        if let Some(lines) = self.waiting.take() {
+            self.write_or_drop(lines);
+        }
+    }
+
+    fn write_or_drop(&mut self, lines: Vec<u8>) {
+        if let Err(lines) = self.writer.offer(lines) {
+            self.writer.drop_bytes(lines.len());
+        }
     }
 
     fn read_some(&mut self) -> bool {
