@@ -55,7 +55,7 @@ fn folder(path: &Path, was_there: bool) -> Result<Opened, Failure> {
     let opened = opened.map_err(|error| {
         let hint = match error {
             OpenError::Gone { .. } => {
-                "if its disk is not mounted, mount it; if it was removed for good, remove the state folder, too"
+                "if its disk is not mounted, mount it; if it was removed for good, end the fleet with `everup down`, and remove the state folder, too"
             }
             _ => "look at the folder's owner and permissions, and at [store] in everup.toml",
         };

@@ -104,7 +104,7 @@ impl Life {
 
     /// Each new app serves for so long that something can happen before it is proven.
     pub(crate) fn with_proof(way: Way, overlaps: bool) -> Self {
-        let deploy = if overlaps { "prove = \"5s\"\noverlap = true" } else { "prove = \"5s\"" };
+        let deploy = if overlaps { "prove = \"4s\"\noverlap = true" } else { "prove = \"4s\"" };
         Self::of(&Setup { instances: 2, deploy, ..Setup::default() }, way)
     }
 
