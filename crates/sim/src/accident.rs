@@ -55,6 +55,8 @@ pub enum Accident {
     StoreAwayInARoll,
     /// A gate's process is lost with what it holds.
     GateLostWhileHeld,
+    /// An app dies while its gate holds.
+    AppDiedWhileHeld,
     /// Machines boot again while the fleet is sealed, also the one that migrates the database.
     RebootedWhileSealed,
     /// Apps, agents and gates are killed one at a time.
@@ -73,7 +75,7 @@ pub enum Accident {
 
 impl Accident {
     /// All of them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::LateCopy,
         Self::Unsealed,
         Self::SealedAndNobodyLeads,
@@ -96,6 +98,7 @@ impl Accident {
         Self::StoreAwayWhileSealed,
         Self::StoreAwayInARoll,
         Self::GateLostWhileHeld,
+        Self::AppDiedWhileHeld,
         Self::RebootedWhileSealed,
         Self::ProcessKilled,
         Self::Vanished,
@@ -140,6 +143,7 @@ impl Accident {
             Self::StoreAwayWhileSealed => &[(StoreAway, 6), (AgentCrash, 12)],
             Self::StoreAwayInARoll => &[(StoreAway, 12), (StoreCutOff, 10)],
             Self::GateLostWhileHeld => &[(GateLost, 3)],
+            Self::AppDiedWhileHeld => &[(AppDies, 2)],
             Self::RebootedWhileSealed => &[(Reboot, 2)],
             Self::ProcessKilled => &[(AppDies, 8), (AgentCrash, 8), (GateLost, 12)],
             Self::Vanished => &[(HostLost, 12)],
@@ -175,6 +179,7 @@ impl Accident {
             Self::StoreAwayWhileSealed => &[Moment::StoreAwayWhileSealing],
             Self::StoreAwayInARoll => &[Moment::StoreAwayInARoll, Moment::CutOffFromStoreInARoll],
             Self::GateLostWhileHeld => &[Moment::GateLostWithRequests],
+            Self::AppDiedWhileHeld => &[Moment::AppDiedWhileHeld],
             Self::RebootedWhileSealed => &[Moment::BootedAsSealed],
             Self::ProcessKilled => {
                 &[Moment::AppDiedInARoll, Moment::AgentDiedInARoll, Moment::GateLostInARoll]
@@ -221,6 +226,7 @@ impl Accident {
             | Self::BadAfterMigration
             | Self::StoreAwayWhileSealed
             | Self::GateLostWhileHeld
+            | Self::AppDiedWhileHeld
             | Self::RebootedWhileSealed
             | Self::TakenBack => 800,
             _ => 300,
@@ -242,6 +248,10 @@ impl Accident {
             Self::Unsealed | Self::StoreAwayWhileSealed => setting.aimed_at = Some(State::Sealing),
             Self::GateLostWhileHeld => {
                 (setting.aimed_at, setting.between_requests) = (Some(State::Holding), 50);
+            }
+            Self::AppDiedWhileHeld => {
+                (setting.aimed_at, setting.between_requests) = (Some(State::Holding), 50);
+                (setting.instances, setting.longest_start) = (1 + seed as u32 % 2, 3_000);
             }
             Self::RebootedWhileSealed => {
                 let states = [State::Sealing, State::Migrating, State::Starting];

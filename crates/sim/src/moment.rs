@@ -7,6 +7,7 @@ use crate::world::World;
 use crate::world::host::{Host, number};
 use crate::world::releases::{Conduct, migration_id};
 use everup_core::deployment::State;
+use everup_core::gate::Passing;
 use everup_core::ids::Term;
 use everup_core::instance::Goal;
 use everup_core::order::Task;
@@ -64,6 +65,8 @@ pub(crate) enum Moment {
     CutOffFromStoreInARoll,
     /// A gate was lost with requests that waited in it.
     GateLostWithRequests,
+    /// An app died while its gate held.
+    AppDiedWhileHeld,
     /// A machine that was sealed booted again while the others were.
     BootedAsSealed,
     /// An app died in the middle of a roll.
@@ -220,6 +223,9 @@ fn of_instances(world: &World, event: &Event) -> Option<Moment> {
         }
         What::AgentStarted(1) => {
             (state()?.newcomers_wait() && state()? != State::Pending).then_some(Moment::BootedWhileSealed)
+        }
+        What::AppEnded(_, _, Death::Own) if world.host_no(event.host?).gate.passing() == Passing::Held => {
+            Some(Moment::AppDiedWhileHeld)
         }
         What::Fault(Fault::Reboot) => {
             let goal = world.host_no(event.host?).journal.as_ref()?.goal.clone();

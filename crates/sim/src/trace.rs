@@ -179,8 +179,8 @@ pub(crate) enum Failure {
     NoApp,
     /// The gate passed it to an app that had died by itself.
     DeadApp,
-    /// The gate was opened to an app that had died by itself before.
-    OpenedLate,
+    /// The gate passed it to an app that had died by itself a good while ago.
+    LongDead,
     /// The gate passed it to an app that was not up yet.
     NotUp,
     /// The app was ill.

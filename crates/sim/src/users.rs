@@ -4,6 +4,7 @@ use crate::rng::Rng;
 use crate::trace::{Death, Failure, What};
 use crate::world::gate::{Met, Told, at};
 use crate::world::{Sim, World};
+use everup_core::gate::Passing;
 use everup_core::gate::machine::{Ticket, Why};
 use everup_core::ids::{InstanceId, StartId};
 use futures_channel::oneshot;
@@ -119,20 +120,22 @@ async fn wait(
     if is_late { Err(Failure::PassedTooLate) } else { Ok(told) }
 }
 
-/// So long after an app's death its agent knows of it, and what it had told its gate before has arrived.
-const TOLD: u64 = 50;
+/// So long after an app's death its agent, if it runs, has had its gate shut.
+const KNOWN: u64 = 500;
 
 /// Enters the app that the gate named.
 fn enter(sim: &Sim, target: &InstanceId, start: Option<&StartId>) -> Result<(), Failure> {
     let world = sim.world();
     let host = &world.hosts[target];
     let start = start.ok_or(Failure::NoApp)?;
+    let is_open = host.gate.passing() == Passing::Open;
     match (host.app(start), host.graves.get(start)) {
         (Some(app), _) if world.is_healthy(host, app) => Ok(()),
         (Some(app), _) if app.stopping => Err(Failure::NoApp),
         (Some(app), _) if app.is_up(world.now()) => Err(Failure::AppIll),
         (Some(_), _) => Err(Failure::NotUp),
-        (None, Some((Death::Own, died))) if host.gate.opened > died + TOLD => Err(Failure::OpenedLate),
+        // A drain takes in late arrivals for a while, whatever becomes of the app.
+        (None, Some((Death::Own, died))) if is_open && world.now() > died + KNOWN => Err(Failure::LongDead),
         (None, Some((Death::Own, _))) => Err(Failure::DeadApp),
         (None, Some((Death::HostLost, _))) => Err(Failure::HostLost),
         (None, _) => Err(Failure::NoApp),

@@ -68,6 +68,16 @@ fn tells_of_the_old_one(world: &World, id: &InstanceId, record: &Record, event: 
     world.hosts.get(id).is_some_and(|host| host.apps.values().any(is_up))
 }
 
+/// With these an agent may not be there to shut the gate before an app that died, or not be heard.
+const KEPT_FROM_SHUTTING: [Fault; 6] = [
+    Fault::AgentCrash,
+    Fault::AgentPause,
+    Fault::GateFails,
+    Fault::GateLost,
+    Fault::JournalFails,
+    Fault::Reboot,
+];
+
 /// No request fails because of us: an app is emptied before it is stopped, a gate opens only into an app that is up,
 /// and nothing is cut that a drain's time allows.
 pub(super) fn no_request_fails(world: &World, event: &Event) -> Result<(), String> {
@@ -76,8 +86,7 @@ pub(super) fn no_request_fails(world: &World, event: &Event) -> Result<(), Strin
         Failure::StoppedUnder | Failure::NoApp | Failure::NotUp | Failure::Cut | Failure::PassedTooLate => {
             true
         }
-        // An order that its gate did not answer is repeated, whatever became of the app.
-        Failure::OpenedLate => world.setting.rate(Fault::GateFails) == 0,
+        Failure::LongDead => KEPT_FROM_SHUTTING.iter().all(|fault| world.setting.rate(*fault) == 0),
         Failure::WaitedTooLong | Failure::HoldFull | Failure::NoTarget => world.setting.is_calm(),
         Failure::HostLost | Failure::AppDied | Failure::DeadApp | Failure::AppIll | Failure::GateLost => {
             false

@@ -5,7 +5,6 @@ use crate::fault::Fault;
 use crate::trace::What;
 use crate::world::gate::{DrainEnd, SimGate, at};
 use crate::world::releases::number;
-use everup_core::gate::machine::NoUpstream;
 use everup_core::gate::{Counts, Drain, Drained, Hold, Idle, NotHolding, Upstream};
 use everup_core::ids::HoldId;
 use everup_core::seams::{Gate, GateError};
@@ -26,11 +25,6 @@ impl Place {
         self.takes(0, 3).await;
         if fails { Err(lost()) } else { Ok(answer) }
     }
-}
-
-fn open(gate: &mut SimGate, now: u64) -> Result<(), NoUpstream> {
-    gate.opened = now;
-    gate.machine.release(Mono(now))
 }
 
 impl Gate for Place {
@@ -95,7 +89,8 @@ impl Gate for Place {
     }
 
     async fn release(&self) -> Result<(), GateError> {
-        let released = self.gate_call(|p| at(&p.sim, &p.id, open)).await?;
+        let released =
+            self.gate_call(|p| at(&p.sim, &p.id, |gate, now| gate.machine.release(Mono(now)))).await?;
         released.map_err(|refused| GateError(refused.to_string()))
     }
 

@@ -54,8 +54,6 @@ pub(crate) struct SimGate {
     /// Rises when its process is lost, and everything in it.
     pub(crate) process: u32,
     passing: Passing,
-    /// When it was last told to open.
-    pub(crate) opened: u64,
 }
 
 impl Default for SimGate {
@@ -77,7 +75,6 @@ impl SimGate {
             ticks_at: None,
             process,
             passing: kept.passing,
-            opened: 0,
         }
     }
 
