@@ -94,6 +94,8 @@ pub(crate) struct Life {
     pub(crate) inside: u64,
     /// So many have failed up to then, each of which was inside something that was killed.
     pub(crate) failed: u64,
+    /// Of them, those of the death that was judged last.
+    pub(crate) failed_last: u64,
 }
 
 impl Life {
@@ -146,6 +148,7 @@ impl Life {
             overlaps,
             inside: 0,
             failed: 0,
+            failed_last: 0,
         }
     }
 
