@@ -120,6 +120,17 @@ async fn a_place_that_is_being_taken_is_waited_for() {
     runtime.stop(&running, Millis::from_secs(20)).await;
 }
 
+/// Who looks sees nothing before the minder, let go on at `gate`, has said its word, and its app after it.
+async fn is_waited_for(runtime: &ProcessRuntime, gate: &Path) {
+    let mut adopt = pin!(runtime.adopt());
+    assert!(adopt.as_mut().now_or_never().is_none(), "its minder has not said anything yet");
+    File::create(gate).unwrap();
+    let apps = soon(adopt).await.apps;
+    assert_eq!(apps.len(), 1);
+    runtime.stop(&apps[0], Millis::from_secs(20)).await;
+    assert_eq!((processes(&apps[0]), runtime.adopt().await), (vec![], Found::default()));
+}
+
 /// Its app must not appear after somebody has looked which apps there are: a migration may run then.
 #[tokio::test]
 async fn a_start_that_was_given_up_before_its_minder_said_a_word_is_waited_for() {
@@ -127,13 +138,7 @@ async fn a_start_that_was_given_up_before_its_minder_said_a_word_is_waited_for()
     let gate = world.minders_wait();
     let runtime = world.runtime();
     give_up_a_start(&world, &runtime).await;
-    let mut adopt = pin!(runtime.adopt());
-    assert!(adopt.as_mut().now_or_never().is_none(), "its minder has not said anything yet");
-    File::create(&gate).unwrap();
-    let apps = soon(adopt).await.apps;
-    assert_eq!(apps.len(), 1);
-    runtime.stop(&apps[0], Millis::from_secs(20)).await;
-    assert_eq!((processes(&apps[0]), runtime.adopt().await), (vec![], Found::default()));
+    is_waited_for(&runtime, &gate).await;
 }
 
 /// The one that started it is gone, and the next one does not know it.
@@ -143,13 +148,7 @@ async fn a_start_that_an_earlier_agent_began_is_waited_for() {
     let gate = world.minders_wait();
     give_up_a_start(&world, &world.runtime()).await;
     let runtime = world.runtime();
-    let mut adopt = pin!(runtime.adopt());
-    assert!(adopt.as_mut().now_or_never().is_none(), "its minder has not said anything yet");
-    File::create(&gate).unwrap();
-    let apps = soon(adopt).await.apps;
-    assert_eq!(apps.len(), 1);
-    runtime.stop(&apps[0], Millis::from_secs(20)).await;
-    assert_eq!((processes(&apps[0]), runtime.adopt().await), (vec![], Found::default()));
+    is_waited_for(&runtime, &gate).await;
 }
 
 #[tokio::test]
